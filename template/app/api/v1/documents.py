@@ -1,0 +1,58 @@
+"""Endpoints of a project's documents."""
+
+import uuid
+
+from fastapi import APIRouter, Request, Response, status
+
+from app.api.v1.projects import ProjectsDep, ProjectsToReadDep
+from app.core.database.pagination import CursorPage, PageDep, Rows
+from app.models.document import Document
+from app.schemas.documents import DocumentCreate, DocumentPatch, DocumentRead
+
+router = APIRouter(prefix="/projects/{project_id}/documents", tags=["documents"])
+
+
+@router.post("", status_code=status.HTTP_201_CREATED, response_model=DocumentRead)
+async def create_document(
+    project_id: uuid.UUID,
+    body: DocumentCreate,
+    projects: ProjectsDep,
+    request: Request,
+    response: Response,
+) -> Document:
+    """Write a document."""
+    document = await projects.add_document(project_id, body)
+    response.headers["Location"] = f"{request.url.path}/{document.id}"
+    return document
+
+
+@router.get("", response_model=CursorPage[DocumentRead])
+async def list_documents(
+    project_id: uuid.UUID, projects: ProjectsToReadDep, page: PageDep
+) -> Rows[Document]:
+    """Read a project's documents, newest first."""
+    return await projects.page_of_documents(project_id, page)
+
+
+@router.get("/{document_id}", response_model=DocumentRead)
+async def get_document(
+    project_id: uuid.UUID, document_id: uuid.UUID, projects: ProjectsToReadDep
+) -> Document:
+    """Read a document."""
+    return await projects.get_document(project_id, document_id)
+
+
+@router.patch("/{document_id}", response_model=DocumentRead)
+async def change_document(
+    project_id: uuid.UUID, document_id: uuid.UUID, body: DocumentPatch, projects: ProjectsDep
+) -> Document:
+    """Change the fields that are sent, and only those."""
+    return await projects.change_document(project_id, document_id, body)
+
+
+@router.delete("/{document_id}", status_code=status.HTTP_204_NO_CONTENT)
+async def delete_document(
+    project_id: uuid.UUID, document_id: uuid.UUID, projects: ProjectsDep
+) -> None:
+    """Delete a document."""
+    await projects.delete_document(project_id, document_id)

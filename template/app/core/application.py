@@ -1,0 +1,87 @@
+"""The composition root: settings and routers in, a complete application out."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+
+from fastapi import APIRouter, FastAPI
+from starlette.middleware import Middleware
+
+from app.core.health import Health
+from app.core.logging import configure_logging
+from app.core.openapi import describe_problems, operation_id
+from app.core.piece import Piece, check_order
+from app.core.registry import PIECES, CoreSettings
+from app.core.shutdown import Drain
+from app.core.web.guards import PROBE_PATHS
+from app.core.web.request_pass import RequestPass
+
+DOCS_PATH = "/docs"
+
+
+def create_app(
+    settings: CoreSettings,
+    *,
+    routers: Sequence[APIRouter] = (),
+    pieces: Sequence[Piece] = PIECES,
+) -> FastAPI:
+    """Build the application.
+
+    Args:
+        settings: complete and checked, see `load_settings`.
+        routers: the service's own, included below `API_V1_STR`.
+        pieces: in start order; another list is for tests.
+
+    Raises:
+        ValueError: the pieces cannot start in this order.
+    """
+    check_order(pieces)
+    configure_logging(settings)
+    app = FastAPI(
+        title=settings.project_name,
+        version=settings.app_version,
+        docs_url=DOCS_PATH if settings.serves_docs else None,
+        openapi_url="/openapi.json" if settings.serves_docs else None,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=operation_id,
+        lifespan=_lifespan(settings, pieces),
+        middleware=_middleware(settings, pieces),
+    )
+    app.state.settings = settings
+    app.state.health = Health(settings, [check for piece in pieces for check in piece.checks])
+    app.state.drain = Drain(settings.shutdown_drain_seconds)
+    for piece in pieces:
+        for error, handler in piece.handlers.items():
+            app.add_exception_handler(error, handler)
+        for router in piece.routers(settings) if piece.routers else ():
+            app.include_router(router)
+    for router in routers:
+        app.include_router(router, prefix=settings.api_v1_str)
+    describe_problems(app)
+    return app
+
+
+def _middleware(settings: CoreSettings, pieces: Sequence[Piece]) -> list[Middleware]:
+    outermost = Middleware(
+        RequestPass,
+        https_only=settings.in_production,
+        docs_paths=frozenset({DOCS_PATH}),
+        unlogged_paths=PROBE_PATHS,
+    )
+    own = [each for piece in pieces if piece.middleware for each in piece.middleware(settings)]
+    return [outermost, *own]
+
+
+def _lifespan(
+    settings: CoreSettings, pieces: Sequence[Piece]
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for piece in pieces:
+                if piece.lifespan:
+                    await stack.enter_async_context(piece.lifespan(settings))
+            stack.enter_context(app.state.drain.installed())
+            yield
+
+    return lifespan

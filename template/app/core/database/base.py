@@ -1,0 +1,42 @@
+"""What every model starts from."""
+
+import uuid
+from datetime import datetime
+from typing import ClassVar
+
+from sqlalchemy import MetaData, Uuid
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from app.core.database.types import UtcDateTime, utc_now, uuid7
+
+# Constraint names that are the same everywhere: migrations and error answers rely on them.
+NAMING_CONVENTION = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """Declarative base; prefer `Model`, which also has an id and times."""
+
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
+    type_annotation_map: ClassVar = {datetime: UtcDateTime(), uuid.UUID: Uuid()}
+
+
+class Model(Base):
+    """Base of models: `id` (UUIDv7, so it sorts by age), `created_at`, `updated_at`."""
+
+    __abstract__ = True
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid7, sort_order=-1)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now, sort_order=100)
+    updated_at: Mapped[datetime] = mapped_column(default=utc_now, onupdate=utc_now, sort_order=101)
+
+
+class SoftDeleteMixin:
+    """Rows that are marked as deleted and from then on not found."""
+
+    deleted_at: Mapped[datetime | None] = mapped_column(default=None, sort_order=102)

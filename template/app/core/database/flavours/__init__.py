@@ -1,0 +1,1 @@
+"""What differs between kinds of database servers, each in a module with one `FLAVOUR`."""

@@ -1,0 +1,38 @@
+"""The shape of a flavour."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import URL, Connection
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+if TYPE_CHECKING:
+    from app.core.database.settings import DatabaseSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flavour:
+    """One kind of database server.
+
+    Attributes:
+        name: SQLAlchemy's name of the dialect.
+        driver: the dialect with its asynchronous driver.
+        schemes: what an address may start with; the first one is used in messages.
+        example: an address for messages.
+        adapt: translates parts of an address that the driver spells otherwise.
+        engine_options: arguments of `create_async_engine`, pool aside.
+        prepare: attaches listeners to a new engine.
+        migration_lock: holds off other migrators, given the seconds to wait for them and the
+            seconds that one statement may take; raises TimeoutError when they do not finish.
+    """
+
+    name: str
+    driver: str
+    schemes: tuple[str, ...]
+    example: str
+    adapt: Callable[[URL], URL]
+    engine_options: "Callable[[DatabaseSettings], dict[str, Any]]"
+    prepare: Callable[[AsyncEngine], None]
+    migration_lock: Callable[[Connection, int, int], AbstractContextManager[None]]

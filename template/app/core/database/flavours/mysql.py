@@ -1,0 +1,62 @@
+"""MySQL and MariaDB by asyncmy."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import URL, Connection, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.core.database.flavours.base import Flavour
+
+if TYPE_CHECKING:
+    from app.core.database.settings import DatabaseSettings
+
+
+def _adapt(url: URL) -> URL:
+    return url.update_query_dict({"charset": "utf8mb4"})
+
+
+def _engine_options(settings: "DatabaseSettings") -> dict[str, Any]:
+    # Strict: a value that does not fit is an error, not a warning and a shorter value.
+    # The first comment is run by MariaDB only: MySQL has no limit that covers every statement.
+    limit = f"/*M! max_statement_time = {settings.db_statement_timeout}, */"
+    mode = "sql_mode = 'TRADITIONAL,ONLY_FULL_GROUP_BY', sql_notes = 0"
+    start = f"SET {limit} time_zone = '+00:00', {mode}"
+    return {
+        "connect_args": {"connect_timeout": settings.db_connect_timeout, "init_command": start},
+        "isolation_level": "READ COMMITTED",
+        "pool_pre_ping": not settings.db_use_null_pool,
+    }
+
+
+def _prepare(engine: AsyncEngine) -> None:
+    """Nothing to attach."""
+
+
+@contextmanager
+def _migration_lock(connection: Connection, wait: int, statement: int) -> Iterator[None]:
+    name = {"name": f"{connection.engine.url.database}.migrations"[:64]}
+    got = connection.scalar(text("SELECT GET_LOCK(:name, :wait)"), {**name, "wait": wait})
+    if got != 1:
+        raise TimeoutError(f"another migration still runs after {wait} s")
+    connection.execute(text("SET SESSION lock_wait_timeout = 5"))
+    connection.commit()
+    try:
+        yield
+    finally:
+        connection.rollback()
+        connection.execute(text("SELECT RELEASE_LOCK(:name)"), name)
+        connection.commit()
+
+
+FLAVOUR = Flavour(
+    name="mysql",
+    driver="mysql+asyncmy",
+    schemes=("mysql", "mariadb"),
+    example="mysql://user:password@host:3306/name",
+    adapt=_adapt,
+    engine_options=_engine_options,
+    prepare=_prepare,
+    migration_lock=_migration_lock,
+)

@@ -1,0 +1,85 @@
+"""PostgreSQL by asyncpg."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from sqlalchemy import URL, Connection, event, text
+from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.core.database.flavours.base import Flavour
+
+if TYPE_CHECKING:
+    from app.core.database.settings import DatabaseSettings
+
+MIGRATION_LOCK = 7_463_229_091
+"""Any number will do, as long as every migrator of this service uses the same."""
+
+
+def _adapt(url: URL) -> URL:
+    """Translate what libpq understands and asyncpg does not (managed databases hand it out)."""
+    query = dict(url.query)
+    query.pop("channel_binding", None)
+    if sslmode := query.pop("sslmode", None):
+        query["ssl"] = sslmode
+    return url.set(query=query)
+
+
+def _engine_options(settings: "DatabaseSettings") -> dict[str, Any]:
+    connect: dict[str, Any] = {"timeout": settings.db_connect_timeout}
+    if settings.db_use_null_pool:
+        # Behind a transaction pooler each statement may meet another server process, and
+        # start-up parameters are refused.
+        connect["statement_cache_size"] = 0
+        connect["prepared_statement_cache_size"] = 0
+        connect["prepared_statement_name_func"] = lambda: f"__{uuid4().hex}__"
+    else:
+        limit = str(int(settings.db_statement_timeout * 1000))
+        connect["server_settings"] = {
+            "application_name": settings.project_name[:63],
+            "statement_timeout": limit,
+            "idle_in_transaction_session_timeout": "60000",
+        }
+    return {"connect_args": connect}
+
+
+def _prepare(engine: AsyncEngine) -> None:
+    @event.listens_for(engine.sync_engine, "checkout")
+    def replace_lost_connection(connection: Any, _record: Any, _proxy: Any) -> None:
+        """Notice a server that went away without a round trip: asyncpg already knows."""
+        if connection.driver_connection.is_closed():
+            raise DisconnectionError
+
+
+@contextmanager
+def _migration_lock(connection: Connection, wait: int, statement: int) -> Iterator[None]:
+    key = {"key": MIGRATION_LOCK}
+    connection.execute(text(f"SET lock_timeout = '{wait}s'"))
+    try:
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), key)
+    except DBAPIError as error:
+        raise TimeoutError(f"another migration still runs after {wait} s") from error
+    # Waiting long for a table's lock would hold up every request that queues behind it.
+    connection.execute(text("SET lock_timeout = '5s'"))
+    connection.execute(text(f"SET statement_timeout = '{statement}s'"))
+    connection.commit()
+    try:
+        yield
+    finally:
+        connection.rollback()
+        connection.execute(text("SELECT pg_advisory_unlock(:key)"), key)
+        connection.commit()
+
+
+FLAVOUR = Flavour(
+    name="postgresql",
+    driver="postgresql+asyncpg",
+    schemes=("postgresql", "postgres"),
+    example="postgresql://user:password@host:5432/name",
+    adapt=_adapt,
+    engine_options=_engine_options,
+    prepare=_prepare,
+    migration_lock=_migration_lock,
+)

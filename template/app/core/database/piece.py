@@ -1,0 +1,79 @@
+"""How the database attaches itself to the service."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+from fastapi import Request, Response
+from sqlalchemy import text
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import AsyncAdaptedQueuePool, Pool
+
+from app.core.database.revision import check_revision
+from app.core.database.session import database
+from app.core.errors import (
+    AppException,
+    ConflictError,
+    ServiceUnavailableError,
+    ValidationFailedError,
+    answer_app_exception,
+)
+from app.core.piece import Check, Details, Piece
+
+if TYPE_CHECKING:
+    from app.core.registry import CoreSettings
+
+log = structlog.get_logger(logger_name="app.database")
+
+
+@asynccontextmanager
+async def _lifespan(settings: "CoreSettings") -> AsyncIterator[None]:
+    async with database.connected(settings):
+        yield
+
+
+async def _probe(_: "CoreSettings") -> Details:
+    async with database.reading().connect() as connection:
+        await connection.execute(text("SELECT 1"))
+    return {"pool": _pool_figures(database.engine.pool)}
+
+
+def _pool_figures(pool: Pool) -> dict[str, int]:
+    if not isinstance(pool, AsyncAdaptedQueuePool):
+        return {}
+    return {"size": pool.size(), "in_use": pool.checkedout(), "overflow": max(pool.overflow(), 0)}
+
+
+async def answer_database_error(request: Request, error: Exception) -> Response:
+    """Answer what the database refused, and say unavailable when it is gone."""
+    answer = _translate(error)
+    if answer is None:
+        raise error
+    if answer.status >= 500:
+        log.warning("database unavailable", reason=type(error).__name__)
+    return await answer_app_exception(request, answer)
+
+
+def _translate(error: Exception) -> AppException | None:
+    if isinstance(error, IntegrityError):
+        return ConflictError("This contradicts what is stored already")
+    if isinstance(error, DataError):
+        return ValidationFailedError("The database cannot store one of the values")
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    if lost or isinstance(error, PoolTimeoutError):
+        return ServiceUnavailableError("The database does not answer")
+    return None
+
+
+piece = Piece(
+    name="database",
+    needs=("errors", "health"),
+    lifespan=_lifespan,
+    checks=(
+        Check(name="database", probe=_probe),
+        Check(name="migrations", probe=check_revision),
+    ),
+    handlers={DBAPIError: answer_database_error, PoolTimeoutError: answer_database_error},
+)

@@ -1,0 +1,1 @@
+"""Development and tests without Docker: a real database server from a package."""

@@ -1,0 +1,64 @@
+"""Start the service for development: `make dev`.
+
+Without a DATABASE_URL, in the environment or in `.env`, a database server of its own is started
+and stopped with the service; its data stays in `.local/`.
+"""
+
+import os
+import socket
+import sys
+
+import uvicorn
+from alembic import command
+from alembic.config import Config
+
+from app.core.development.local import Address, database_url
+from app.core.settings import AppSettings, load_settings
+
+
+def main() -> None:
+    """Start the database if there is none, migrate, and serve with hot reload.
+
+    Raises:
+        SystemExit: the port is taken, or the settings are incomplete; one line says which.
+    """
+    settings = load_settings(Address)
+    _check_port(settings.host, settings.port)
+    with database_url(settings.database_url) as url:
+        os.environ["DATABASE_URL"] = url
+        command.upgrade(Config("alembic.ini"), "head")
+        _announce(settings)
+        uvicorn.run(
+            "app.main:app",
+            host=settings.host,
+            port=settings.port,
+            reload=True,
+            reload_dirs=["app"],
+            access_log=False,
+            log_config=None,
+        )
+
+
+def _check_port(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise SystemExit(
+                f"Port {port} cannot be used ({error.strerror}): choose another, for example"
+                f" make dev PORT={port + 1}"
+            ) from None
+
+
+def _announce(settings: AppSettings) -> None:
+    root = f"http://{settings.host}:{settings.port}"
+    lines = {"API": settings.api_v1_str, "Docs": "/docs", "Ready": "/ready"}
+    for name, path in lines.items():
+        sys.stdout.write(f"{name:<6} {root}{path}\n")
+    sys.stdout.write("Stop   Ctrl-C\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

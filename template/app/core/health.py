@@ -1,0 +1,178 @@
+"""Health: does the process live, is it ready to serve, and how is each component?"""
+
+import asyncio
+import ipaddress
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import structlog
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel
+
+from app.core.errors import ForbiddenError
+from app.core.piece import Check, Details, Piece
+
+if TYPE_CHECKING:
+    from app.core.registry import CoreSettings
+
+log = structlog.get_logger(logger_name="app.health")
+
+Status = Literal["up", "down", "degraded"]
+CACHE_SECONDS = 1.0
+"""Probes of several observers share one look; short enough to notice an outage at once."""
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: Literal["alive"] = "alive"
+
+
+class Component(BaseModel):
+    """State of one thing that the service depends on."""
+
+    status: Status
+    latency_ms: float
+
+
+class DetailedComponent(Component):
+    """The same with what helps an operator."""
+
+    details: dict[str, Any] = {}
+
+
+class Readiness(BaseModel):
+    """Whether traffic should come here."""
+
+    status: Literal["ready", "not_ready"]
+    components: dict[str, Component]
+
+
+class DetailedHealth(BaseModel):
+    """Everything an operator asks first."""
+
+    status: Literal["ready", "not_ready"]
+    version: str
+    environment: str
+    runtime: dict[str, str]
+    components: dict[str, DetailedComponent]
+
+
+@dataclass(slots=True)
+class Health:
+    """Asks all checks at once, each with its time limit, and remembers the answers shortly."""
+
+    settings: "CoreSettings"
+    checks: Sequence[Check]
+    _report: dict[str, DetailedComponent] = field(default_factory=dict)
+    _asked_at: float = float("-inf")
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def report(self) -> Mapping[str, DetailedComponent]:
+        """The state of every component by name, at most `CACHE_SECONDS` old."""
+        async with self._asking:
+            if monotonic() - self._asked_at > CACHE_SECONDS:
+                states = await asyncio.gather(*(self._ask(check) for check in self.checks))
+                names = [check.name for check in self.checks]
+                self._report = dict(zip(names, states, strict=True))
+                self._asked_at = monotonic()
+        return self._report
+
+    async def _ask(self, check: Check) -> DetailedComponent:
+        started = perf_counter()
+        details: Details = {}
+        status: Status = "up"
+        try:
+            async with asyncio.timeout(check.timeout):
+                details = await check.probe(self.settings)
+        except Exception as error:  # noqa: BLE001 - whatever it raises, the component is not up
+            status = "down" if check.required else "degraded"
+            self._log_once(check, status, error)
+        latency = round((perf_counter() - started) * 1000, 2)
+        return DetailedComponent(status=status, latency_ms=latency, details=dict(details))
+
+    def _log_once(self, check: Check, status: Status, error: Exception) -> None:
+        before = self._report.get(check.name)
+        if before is None or before.status != status:
+            reason = str(error) or type(error).__name__
+            log.warning("component fails", component=check.name, status=status, reason=reason)
+
+
+def _settings(request: Request) -> "CoreSettings":
+    settings: CoreSettings = request.app.state.settings
+    return settings
+
+
+async def get_alive() -> Alive:
+    """Answer as long as the process lives; touches nothing else."""
+    return Alive()
+
+
+async def get_readiness(request: Request, response: Response) -> Readiness:
+    """Answer 200 when everything that the service needs answers, otherwise 503."""
+    components: dict[str, Component] = dict(await request.app.state.health.report())
+    if request.app.state.drain.draining:
+        components["shutdown"] = Component(status="down", latency_ms=0)
+    ready = all(component.status != "down" for component in components.values())
+    response.status_code = 200 if ready else 503
+    return Readiness(status="ready" if ready else "not_ready", components=components)
+
+
+async def internal_network(request: Request) -> None:
+    """Let only callers from `INTERNAL_NETWORKS` pass.
+
+    Raises:
+        ForbiddenError: the caller's address is unknown or outside.
+    """
+    caller = request.client.host if request.client else ""
+    networks = _settings(request).internal_networks
+    try:
+        address = ipaddress.ip_address(caller)
+    except ValueError:
+        address = None
+    if address is None or not any(address in ipaddress.ip_network(net) for net in networks):
+        raise ForbiddenError("Only callers from INTERNAL_NETWORKS may read this")
+
+
+async def get_details(request: Request, readiness: "ReadinessDep") -> DetailedHealth:
+    """Versions, pools and revisions, for operators."""
+    settings = _settings(request)
+    return DetailedHealth(
+        status=readiness.status,
+        version=settings.app_version,
+        environment=settings.environment,
+        runtime={
+            "python": platform.python_version(),
+            "fastapi": version("fastapi"),
+            "sqlalchemy": version("sqlalchemy"),
+        },
+        components=dict(await request.app.state.health.report()),
+    )
+
+
+ReadinessDep = Annotated[Readiness, Depends(get_readiness)]
+
+
+def _routers(settings: "CoreSettings") -> Sequence[APIRouter]:
+    unready: dict[int | str, dict[str, Any]] = {503: {"model": Readiness}}
+    root = APIRouter(tags=["health"])
+    root.get("/health", name="health")(get_alive)
+    root.get("/ready", name="ready", responses=unready)(get_readiness)
+    root.get(
+        "/health/detailed",
+        name="health_detailed",
+        dependencies=[Depends(internal_network)],
+        responses={503: {"model": DetailedHealth}},
+    )(get_details)
+
+    public = APIRouter(prefix=f"{settings.api_v1_str}/public", tags=["health"])
+    public.get("/health", name="public_health")(get_alive)
+    public.get("/health/ready", name="public_ready", responses=unready)(get_readiness)
+    return [root, public]
+
+
+piece = Piece(name="health", routers=_routers)

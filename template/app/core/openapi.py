@@ -1,0 +1,44 @@
+"""The OpenAPI document: every operation names the problem that it may answer with."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from app.core.problems import MEDIA_TYPE, Problem
+
+_PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+_ERRORS = {
+    "4XX": {"description": "The request cannot be served", "content": _PROBLEM},
+    "5XX": {"description": "The service cannot serve it now", "content": _PROBLEM},
+}
+_REPLACED = ("HTTPValidationError", "ValidationError")
+
+
+def operation_id(route: APIRoute) -> str:
+    """Short, unique and readable in generated clients: `projects-create_project`."""
+    return f"{route.tags[0]}-{route.name}" if route.tags else route.name
+
+
+def describe_problems(app: FastAPI) -> None:
+    """Replace FastAPI's own description of errors, which this service does not send."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _with_problems(generate())
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas["Problem"] = Problem.model_json_schema()
+    for name in _REPLACED:
+        schemas.pop(name, None)
+    for path in document["paths"].values():
+        for operation in path.values():
+            operation["responses"].pop("422", None)
+            operation["responses"].update(_ERRORS)
+    return document

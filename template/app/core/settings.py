@@ -1,0 +1,141 @@
+"""Settings: read from the environment and `.env`, complete or the service does not start."""
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Environment = Literal["development", "test", "staging", "production"]
+DEVELOPMENT_SECRET = "for-development-only-and-refused-in-production"  # noqa: S105
+
+
+def _split(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return [item.strip() for item in value.split(",") if item.strip()]
+
+
+StringList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""Several strings: separated by commas, or a JSON list."""
+
+
+def _drain_seconds(values: dict[str, Any]) -> float:
+    return 5.0 if values.get("environment") in ("staging", "production") else 0.0
+
+
+class AppSettings(BaseSettings):
+    """What every service needs; each piece adds its own class (see `app.core.registry`)."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", validate_default=True
+    )
+
+    project_name: str = Field("Service", description="Title of the API")
+    app_version: str = Field("0.1.0", description="Version that the reports name")
+    environment: Environment = Field(
+        "development", description="development, test, staging or production"
+    )
+    debug: bool = Field(False, description="Log SQL and debug lines; refused in production")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="DEBUG, INFO, WARNING or ERROR"
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="json, console, or auto: console in development only"
+    )
+    secret_key: SecretStr = Field(
+        SecretStr(DEVELOPMENT_SECRET),
+        description="Signs page cursors: at least 32 random characters in production",
+    )
+    api_v1_str: str = Field("/api/v1", description="Prefix of the API", pattern=r"^(/[\w.-]+)+$")
+    docs_enabled: bool | None = Field(
+        None, description="Serve /docs and /openapi.json; without a value: not in production"
+    )
+    backend_cors_origins: StringList = Field(
+        (), description="Origins whose pages may call the API, separated by commas"
+    )
+    allowed_hosts: StringList = Field(
+        ("*",), description="Host names that are answered (*.example.com for all below it)"
+    )
+    internal_networks: StringList = Field(
+        ("127.0.0.0/8", "::1/128"), description="Networks that may read /health/detailed"
+    )
+    max_body_bytes: int = Field(
+        1_048_576, ge=1, description="Largest request body that is accepted, in bytes"
+    )
+    host: str = Field("127.0.0.1", description="Address that the server listens on")
+    port: int = Field(8000, ge=0, le=65535, description="Port that the server listens on")
+    web_concurrency: int = Field(1, ge=1, le=256, description="Number of server processes")
+    forwarded_allow_ips: str = Field(
+        "127.0.0.1", description="Proxies whose X-Forwarded-* headers are believed (CIDR)"
+    )
+    shutdown_drain_seconds: float = Field(
+        default_factory=_drain_seconds,
+        ge=0,
+        description="How long /ready says no before the server stops listening (5 when deployed)",
+    )
+    shutdown_grace_seconds: int = Field(
+        25, ge=0, description="How long requests in flight may take to finish at shutdown"
+    )
+
+    @property
+    def in_production(self) -> bool:
+        """Whether insecure values are refused."""
+        return self.environment == "production"
+
+    @property
+    def serves_docs(self) -> bool:
+        """Whether `/docs` and `/openapi.json` exist."""
+        return not self.in_production if self.docs_enabled is None else self.docs_enabled
+
+    @property
+    def logs_json(self) -> bool:
+        """Whether log lines are JSON objects."""
+        if self.log_format == "auto":
+            return self.environment != "development"
+        return self.log_format == "json"
+
+    def insecure(self) -> Iterator[str]:
+        """Name each value that production refuses, with the mend. Pieces extend this."""
+        secret = self.secret_key.get_secret_value()
+        if secret == DEVELOPMENT_SECRET or len(secret) < 32:
+            yield "SECRET_KEY must be at least 32 random characters: openssl rand -hex 32"
+        if self.debug:
+            yield "DEBUG must be false"
+        if "*" in self.allowed_hosts:
+            yield "ALLOWED_HOSTS must name the service's hosts instead of *"
+        if "*" in self.backend_cors_origins:
+            yield "BACKEND_CORS_ORIGINS must name the origins instead of *"
+        if "*" in self.forwarded_allow_ips:
+            yield "FORWARDED_ALLOW_IPS must name the proxies' networks instead of *"
+
+
+SettingsT = TypeVar("SettingsT", bound=AppSettings)
+
+
+def load_settings(settings_class: type[SettingsT]) -> SettingsT:
+    """Read the settings, or stop with one line for each that is missing or wrong.
+
+    Raises:
+        SystemExit: so that every server that imports the application prints those lines and
+            ends with status 1, without a traceback. Values are never printed.
+    """
+    try:
+        settings = settings_class()
+    except ValidationError as error:
+        raise SystemExit(_explain(error)) from None
+    if settings.in_production and (problems := list(settings.insecure())):
+        raise SystemExit("\n".join(f"configuration: {problem}" for problem in problems))
+    return settings
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors(include_input=False, include_url=False):
+        name = str(problem["loc"][0]).upper() if problem["loc"] else "settings"
+        said = "is required" if problem["type"] == "missing" else problem["msg"]
+        lines.append(f"configuration: {name} {said} (see .env.example)")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""What every request passes on its way to the router, as pure ASGI."""

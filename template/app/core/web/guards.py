@@ -1,0 +1,96 @@
+"""What is refused before it reaches an endpoint: foreign hosts and bodies that are too large."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.core.errors import AppException, BadRequestError, PayloadTooLargeError
+from app.core.piece import Piece
+from app.core.problems import problem_response
+
+if TYPE_CHECKING:
+    from app.core.registry import CoreSettings
+
+PROBE_PATHS = frozenset({"/health", "/ready"})
+"""Asked by orchestrators, which name the container's address as the host."""
+
+
+class HostGuard:
+    """Answers only for the configured host names (`*.example.com` covers all below it)."""
+
+    def __init__(self, app: ASGIApp, allowed: Sequence[str]) -> None:
+        self.app = app
+        names = [name.lower() for name in allowed]
+        self.exact = frozenset(names)
+        self.suffixes = tuple(name[1:] for name in names if name.startswith("*."))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request on (ASGI)."""
+        if scope["type"] == "http" and scope["path"] not in PROBE_PATHS:
+            host = _host_name(Headers(scope=scope).get("host", ""))
+            if host not in self.exact and not host.endswith(self.suffixes):
+                await _refuse(scope, receive, send, BadRequestError("Unknown host"))
+                return
+        await self.app(scope, receive, send)
+
+
+class BodyGuard:
+    """Refuses bodies over a limit, by their declared length or as they come in.
+
+    FastAPI's own `max_body_size` answers in plain text and before the request has an id.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self.app = app
+        self.limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request on (ASGI)."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        too_large = f"The body may have at most {self.limit} bytes"
+        declared = Headers(scope=scope).get("content-length", "0")
+        if not declared.isdecimal() or int(declared) > self.limit:
+            await _refuse(scope, receive, send, PayloadTooLargeError(too_large))
+            return
+
+        received = 0
+
+        async def count(limit: int = self.limit) -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > limit:
+                raise HTTPException(PayloadTooLargeError.status, too_large)
+            return message
+
+        await self.app(scope, count, send)
+
+
+def _host_name(header: str) -> str:
+    """Cut the port off, also behind an IPv6 address in brackets."""
+    host = header.lower()
+    return host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, error: AppException) -> None:
+    response = problem_response(
+        scope, status=error.status, code=error.code, title=error.title, detail=error.detail
+    )
+    await response(scope, receive, send)
+
+
+def _middleware(settings: "CoreSettings") -> Sequence[Middleware]:
+    body = Middleware(BodyGuard, limit=settings.max_body_bytes)
+    if "*" in settings.allowed_hosts:
+        return [body]
+    return [Middleware(HostGuard, allowed=settings.allowed_hosts), body]
+
+
+piece = Piece(name="guards", middleware=_middleware)

@@ -1,0 +1,116 @@
+"""The one pass around every request: its id, its headers, its line in the log.
+
+Everything that each request pays for stands here once. Nothing derives from
+`BaseHTTPMiddleware`, which costs about as much as a bare endpoint.
+"""
+
+import re
+from time import perf_counter
+from uuid import uuid4
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.core import context
+from app.core.web.routes import route_template
+
+log = structlog.get_logger(logger_name="app.access")
+
+_SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_CLIENT_CLOSED = 499
+"""What nginx logs for a client that left before the answer began."""
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+COMMON_HEADERS: RawHeaders = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+]
+API_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+# Swagger UI loads its script and style from a public CDN and starts by an inline script.
+DOCS_POLICY = (
+    b"content-security-policy",
+    b"; ".join(
+        [
+            b"default-src 'self'",
+            b"img-src 'self' data: https://fastapi.tiangolo.com",
+            b"script-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net",
+            b"style-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net",
+            b"frame-ancestors 'none'",
+        ]
+    ),
+)
+TRANSPORT_POLICY = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
+
+
+class RequestPass:
+    """Outermost ASGI middleware of the service.
+
+    Args:
+        app: what comes after it.
+        https_only: tell browsers to come back by HTTPS only.
+        docs_paths: pages that may load scripts (Swagger UI).
+        unlogged_paths: probes, whose lines would drown all others.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        https_only: bool,
+        docs_paths: frozenset[str] = frozenset(),
+        unlogged_paths: frozenset[str] = frozenset(),
+    ) -> None:
+        self.app = app
+        self.docs_paths = docs_paths
+        self.unlogged_paths = unlogged_paths
+        common = [*COMMON_HEADERS, TRANSPORT_POLICY] if https_only else COMMON_HEADERS
+        self.api_headers: RawHeaders = [*common, API_POLICY]
+        self.docs_headers: RawHeaders = [*common, DOCS_POLICY]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request on (ASGI)."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        started = perf_counter()
+        status = _CLIENT_CLOSED
+        path: str = scope["path"]
+        request_id = _request_id(scope)
+        headers = self.docs_headers if path in self.docs_paths else self.api_headers
+        token = context.request_id.set(request_id.decode())
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                own = [(b"x-request-id", request_id), *headers]
+                message["headers"] = [*message.get("headers", ()), *own]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_headers)
+        finally:
+            if path not in self.unlogged_paths:
+                log.info(
+                    "request",
+                    method=scope["method"],
+                    path=path,
+                    route=route_template(scope),
+                    status=status,
+                    duration_ms=round((perf_counter() - started) * 1000, 2),
+                    client=scope["client"][0] if scope["client"] else None,
+                )
+            context.request_id.reset(token)
+
+
+def _request_id(scope: Scope) -> bytes:
+    """Take the caller's id when it is a sane one: it ends up in every log line."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _SANE_ID.fullmatch(value):
+            return bytes(value)
+    return uuid4().hex.encode()

@@ -1,0 +1,1 @@
+"""The tables: every module here is found by itself, also by Alembic."""

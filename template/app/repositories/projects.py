@@ -1,0 +1,10 @@
+"""Queries of projects."""
+
+from app.core.database import Repository
+from app.models.project import Project
+
+
+class ProjectRepository(Repository[Project]):
+    """Projects that are not deleted."""
+
+    model = Project

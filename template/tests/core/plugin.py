@@ -1,0 +1,115 @@
+"""Fixtures that every test of the service may use.
+
+Tests run on a real database of the service's kind: one database for each worker, built by the
+migrations; each test runs inside a transaction that is rolled back. TEST_DATABASE_URL names a
+server whose account may create databases; without it one is started, its data in `.local/`.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from fastapi import FastAPI
+from httpx2 import ASGITransport, AsyncClient
+
+from app.config import Settings
+from app.core.database.session import database
+from app.core.development.flavour import create_database, drop_database, local_server
+from tests.core.migrating import migrate
+
+NewDatabase = Callable[[], AbstractContextManager[str]]
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def worker() -> str:
+    return os.environ.get("PYTEST_XDIST_WORKER", "main")
+
+
+@pytest.fixture(scope="session")
+def database_server(worker: str) -> Iterator[str]:
+    given = os.environ.get("TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    with local_server(Path(".local") / "tests" / worker) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def new_database(database_server: str, worker: str) -> NewDatabase:
+    """Makes an empty database that is removed afterwards."""
+
+    @contextmanager
+    def make() -> Iterator[str]:
+        name = f"test_{worker}_{uuid4().hex[:12]}"
+        yield asyncio.run(create_database(database_server, name))
+        asyncio.run(drop_database(database_server, name))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def database_url(new_database: NewDatabase) -> Iterator[str]:
+    with new_database() as url:
+        migrate(url)
+        yield url
+
+
+@pytest.fixture
+def empty_database(new_database: NewDatabase) -> Iterator[str]:
+    """A database of the test's own, before any migration."""
+    with new_database() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def settings(database_url: str) -> Settings:
+    os.environ["ENVIRONMENT"] = "test"
+    os.environ["DATABASE_URL"] = database_url
+    return Settings()
+
+
+@pytest.fixture(scope="session")
+async def app(settings: Settings) -> AsyncIterator[FastAPI]:
+    """The service's own application, started."""
+    from app import main  # noqa: PLC0415 - reads the environment when it is imported
+
+    async with main.app.router.lifespan_context(main.app):
+        yield main.app
+
+
+@pytest.fixture
+async def rolled_back(app: FastAPI) -> AsyncIterator[None]:
+    """Whatever the test stores is gone afterwards."""
+    async with database.engine.connect() as connection:
+        await connection.begin()
+        with database.bound_to(connection):
+            yield
+        await connection.rollback()
+
+
+@pytest.fixture
+async def client(app: FastAPI, rolled_back: None) -> AsyncIterator[AsyncClient]:
+    """A caller of the service."""
+    async with caller_of(app) as caller:
+        yield caller
+
+
+def caller_of(app: FastAPI, address: str = "127.0.0.1") -> AsyncClient:
+    """Make a caller of an application, from some address."""
+    transport = ASGITransport(app, raise_app_exceptions=False, client=(address, 50_000))
+    return AsyncClient(transport=transport, base_url="http://localhost")
+
+
+def with_changes(settings: Settings, **changes: object) -> Settings:
+    """The same settings with some of them changed, validated again."""
+    return type(settings).model_validate(settings.model_dump() | changes)

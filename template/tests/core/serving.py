@@ -1,0 +1,94 @@
+"""A real server process, for what can only be seen from outside."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+
+START_SECONDS = 30
+STOP_SECONDS = 30
+
+
+@dataclass
+class Server:
+    """A running server."""
+
+    url: str
+    process: "subprocess.Popen[str]"
+    output: list[str] = field(default_factory=list)
+
+    def get(self, path: str, request_id: str = "test") -> httpx2.Response:
+        """Ask it something."""
+        headers = {"X-Request-ID": request_id}
+        return httpx2.get(f"{self.url}{path}", headers=headers, timeout=10)
+
+    def terminate(self) -> None:
+        """Ask it to stop, as an orchestrator does."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self) -> int:
+        """Wait for its end and give its exit status; a signal's is negative."""
+        return self.process.wait(STOP_SECONDS)
+
+    def log_lines(self) -> list[dict[str, Any]]:
+        """Everything it has logged; fails on a line that is not JSON."""
+        return [json.loads(line) for line in self.output]
+
+
+@contextmanager
+def running(command: Sequence[str] = ("-m", "app"), **variables: str) -> Iterator[Server]:
+    """Run a server on a free port until the block is left; wait until it answers."""
+    port = free_port()
+    process = subprocess.Popen(  # noqa: S603
+        [sys.executable, *command],
+        env={**os.environ, "PORT": str(port), **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    server = Server(f"http://127.0.0.1:{port}", process)
+    reader = threading.Thread(target=_read, args=[server])
+    reader.start()
+    try:
+        _wait_until_it_answers(server)
+        yield server
+    finally:
+        process.kill()
+        process.wait()
+        reader.join()
+
+
+def free_port() -> int:
+    """Find a port that nobody uses at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _read(server: Server) -> None:
+    if server.process.stdout is not None:
+        with server.process.stdout as lines:
+            server.output.extend(line.rstrip("\n") for line in lines)
+
+
+def _wait_until_it_answers(server: Server) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and server.process.poll() is None:
+        try:
+            server.get("/health")
+        except httpx2.TransportError:
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError("the server did not start:\n" + "\n".join(server.output))

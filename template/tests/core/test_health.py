@@ -1,0 +1,115 @@
+import asyncio
+
+import pytest
+from fastapi import FastAPI
+from httpx2 import AsyncClient
+
+from app.config import Settings
+from app.core import health
+from app.core.application import create_app
+from app.core.database import revision
+from app.core.health import Health
+from app.core.piece import Check, Details
+from tests.core.plugin import caller_of, with_changes
+
+
+async def test_health_says_that_the_process_lives(client: AsyncClient, settings: Settings) -> None:
+    for path in ("/health", f"{settings.api_v1_str}/public/health"):
+        answer = await client.get(path)
+        assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
+
+
+async def test_ready_names_every_component(client: AsyncClient, settings: Settings) -> None:
+    for path in ("/ready", f"{settings.api_v1_str}/public/health/ready"):
+        answer = await client.get(path)
+        body = answer.json()
+        assert answer.status_code == 200
+        assert body["status"] == "ready"
+        assert {"database", "migrations"} <= body["components"].keys()
+        for component in body["components"].values():
+            assert component["status"] == "up"
+            assert component["latency_ms"] >= 0
+
+
+async def test_detailed_health_helps_an_operator(client: AsyncClient) -> None:
+    body = (await client.get("/health/detailed")).json()
+    assert body["runtime"].keys() == {"python", "fastapi", "sqlalchemy"}
+    assert "pool" in body["components"]["database"]["details"]
+    assert "revision" in body["components"]["migrations"]["details"]
+
+
+async def test_detailed_health_is_for_the_internal_network_only(app: FastAPI) -> None:
+    async with caller_of(app, "203.0.113.9") as stranger:
+        answer = await stranger.get("/health/detailed")
+    assert answer.status_code == 403
+    assert answer.json()["code"] == "forbidden"
+    assert "components" not in answer.json()
+
+
+async def _down(_: object) -> Details:
+    raise ConnectionError("no route to 10.1.2.3")
+
+
+async def _slow(_: object) -> Details:
+    await asyncio.Event().wait()
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("check", "state", "status"),
+    [
+        (Check(name="needed", probe=_down), "down", 503),
+        (Check(name="needed", probe=_slow, timeout=0.01), "down", 503),
+        (Check(name="helpful", probe=_down, required=False), "degraded", 200),
+    ],
+    ids=["down", "slow", "degraded"],
+)
+async def test_a_failing_component_is_named_without_its_reason(
+    app: FastAPI, settings: Settings, check: Check, state: str, status: int
+) -> None:
+    other = create_app(settings)
+    other.state.health = Health(settings, [check])
+    async with caller_of(other) as caller:
+        answer = await caller.get("/ready")
+    assert answer.status_code == status
+    assert answer.json()["components"][check.name]["status"] == state
+    assert "10.1.2.3" not in answer.text
+
+
+async def test_many_probes_share_one_look(settings: Settings) -> None:
+    asked = 0
+
+    async def count(_: object) -> Details:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0)
+        return {}
+
+    report = Health(settings, [Check(name="counted", probe=count)]).report
+    await asyncio.gather(*(report() for _ in range(20)))
+    assert asked == 1
+
+
+async def test_an_old_look_is_not_reported(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = iter([{"look": 1}, {"look": 2}])
+
+    async def look(_: object) -> Details:
+        return next(states)
+
+    asked = Health(settings, [Check(name="seen", probe=look)])
+    await asked.report()
+    monkeypatch.setattr(health, "CACHE_SECONDS", 0.0)
+    assert (await asked.report())["seen"].details == {"look": 2}
+
+
+async def test_not_ready_while_migrations_are_missing(
+    app: FastAPI, empty_database: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind = create_app(with_changes(settings, database_url=empty_database))
+    monkeypatch.setattr(revision, "_revisions", lambda: (frozenset("b"), frozenset("ab")))
+    async with behind.router.lifespan_context(behind), caller_of(behind) as caller:
+        answer = await caller.get("/ready")
+    states = {name: each["status"] for name, each in answer.json()["components"].items()}
+    assert (answer.status_code, states) == (503, {"database": "up", "migrations": "down"})

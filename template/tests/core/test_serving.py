@@ -1,0 +1,119 @@
+"""What can only be seen from outside of the process."""
+
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.core.serving import running
+
+FIELDS = {"event", "level", "timestamp", "logger"}
+
+
+@dataclass(frozen=True)
+class Life:
+    """What was seen of one process from its start to its end."""
+
+    ready: httpx2.Response
+    ready_at_the_end: httpx2.Response
+    slow: httpx2.Response
+    lines: list[dict[str, Any]]
+    output: str
+
+    def of(self, logger: str) -> list[dict[str, Any]]:
+        return [line for line in self.lines if line["logger"] == logger]
+
+
+@pytest.fixture(scope="module")
+def life(database_url: str) -> Life:
+    """Start a service, ask it for this and that, tell it to stop while a request is in flight."""
+    variables = environment(database_url, SHUTDOWN_DRAIN_SECONDS="1")
+    with running(["-m", "tests.core.applications"], **variables) as server:
+        ready = server.get("/ready")
+        server.get("/no/such/path?token=hunter2", request_id="unknown-path")
+        server.get("/api/v1/fail", request_id="failing")
+
+        answers: list[httpx2.Response] = []
+        caller = threading.Thread(target=lambda: answers.append(server.get("/api/v1/slow")))
+        caller.start()
+        server.get("/api/v1/slow/begun")
+        server.terminate()
+        ready_at_the_end = server.get("/ready")
+        caller.join()
+        server.wait()
+    return Life(ready, ready_at_the_end, answers[0], server.log_lines(), "".join(server.output))
+
+
+def environment(database_url: str, **more: str) -> dict[str, str]:
+    return {"ENVIRONMENT": "staging", "DATABASE_URL": database_url, **more}
+
+
+def test_it_is_ready_until_it_is_told_to_stop(life: Life) -> None:
+    assert life.ready.status_code == 200
+    assert life.ready_at_the_end.status_code == 503
+    assert life.ready_at_the_end.json()["components"]["shutdown"]["status"] == "down"
+
+
+def test_a_request_in_flight_is_finished(life: Life) -> None:
+    assert (life.slow.status_code, life.slow.json()) == (200, "finished")
+    assert "Application shutdown complete." in [line["event"] for line in life.lines]
+
+
+def test_every_line_is_json_with_the_same_fields(life: Life) -> None:
+    assert {line["logger"] for line in life.lines} >= {"uvicorn.error", "app.access", "app.errors"}
+    for line in life.lines:
+        assert line.keys() >= FIELDS
+
+
+def test_a_request_is_one_line_with_its_id_and_probes_are_none(life: Life) -> None:
+    asked = [line["path"] for line in life.of("app.access")]
+    assert sorted(asked) == [
+        "/api/v1/fail",
+        "/api/v1/slow",
+        "/api/v1/slow/begun",
+        "/no/such/path",
+    ]
+    line = next(line for line in life.of("app.access") if line["path"] == "/no/such/path")
+    assert line["request_id"] == "unknown-path"
+    assert (line["method"], line["route"], line["status"]) == ("GET", "unmatched", 404)
+    assert line["duration_ms"] >= 0
+
+
+def test_the_route_is_the_whole_template(life: Life) -> None:
+    assert "/api/v1/slow" in {line["route"] for line in life.of("app.access")}
+
+
+def test_an_unexpected_error_is_logged_with_its_trace_but_no_secret(life: Life) -> None:
+    (line,) = life.of("app.errors")
+    assert line["request_id"] == "failing"
+    assert "RuntimeError" in line["exception"]
+    assert "hunter2" not in life.output
+
+
+def test_the_service_itself_serves_with_several_processes(database_url: str) -> None:
+    variables = environment(database_url, WEB_CONCURRENCY="2", SHUTDOWN_DRAIN_SECONDS="0")
+    with running(**variables) as server:
+        assert server.get("/ready").status_code == 200
+        server.terminate()
+        server.wait()
+    events = [line["event"] for line in server.log_lines()]
+    assert sum(event.startswith("Started server process") for event in events) == 2
+
+
+def test_missing_settings_end_the_start_in_one_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "app"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(Path.cwd())},
+        cwd=tmp_path,
+        timeout=30,
+    )
+    expected = ["configuration: DATABASE_URL is required (see .env.example)"]
+    assert (done.returncode, done.stderr.splitlines()) == (1, expected)

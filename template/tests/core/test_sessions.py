@@ -1,0 +1,206 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from fastapi import APIRouter, FastAPI
+from sqlalchemy import String, event, select, text
+from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from app.config import Settings
+from app.core.application import create_app
+from app.core.database import (
+    Base,
+    Model,
+    ReadSessionDep,
+    SessionDep,
+    get_read_session_context,
+    get_session_context,
+    utc_now,
+)
+from app.core.database.session import Database, database
+from app.core.errors import ConflictError
+from tests.core.plugin import caller_of, with_changes
+
+
+class Note(Model):
+    """A table of these tests only: it is in no migration."""
+
+    __tablename__ = "notes_of_the_tests"
+
+    text: Mapped[str] = mapped_column(String(50), unique=True)
+
+
+NOTES = Base.metadata.tables["notes_of_the_tests"]
+Base.metadata.remove(NOTES)
+
+
+@pytest.fixture
+async def service(empty_database: str, settings: Settings) -> AsyncIterator[FastAPI]:
+    """An application that really commits, on a database of its own."""
+    router = APIRouter()
+
+    @router.post("/notes", status_code=201)
+    async def write(text: str, session: SessionDep) -> str:
+        session.add(Note(text=text))
+        await session.flush()
+        return text
+
+    @router.post("/notes/refused")
+    async def write_and_refuse(text: str, session: SessionDep) -> None:
+        session.add(Note(text=text))
+        await session.flush()
+        raise ConflictError("Changed my mind")
+
+    @router.post("/notes/by-reader")
+    async def write_by_reader(text: str, session: ReadSessionDep) -> None:
+        session.add(Note(text=text))
+        await session.flush()
+
+    @router.get("/notes")
+    async def read(session: ReadSessionDep) -> list[str]:
+        return list(await session.scalars(select(Note.text)))
+
+    app = create_app(with_changes(settings, database_url=empty_database), routers=[router])
+    async with app.router.lifespan_context(app):
+        async with database.engine.begin() as connection:
+            await connection.run_sync(NOTES.create)
+        yield app
+
+
+async def stored() -> list[str]:
+    async with get_read_session_context() as session:
+        return sorted(await session.scalars(select(Note.text)))
+
+
+async def test_an_endpoint_s_changes_are_committed(service: FastAPI) -> None:
+    async with caller_of(service) as caller:
+        assert (await caller.post("/api/v1/notes?text=a")).status_code == 201
+        assert (await caller.get("/api/v1/notes")).json() == ["a"]
+
+
+async def test_an_exception_undoes_them(service: FastAPI) -> None:
+    async with caller_of(service) as caller:
+        assert (await caller.post("/api/v1/notes/refused?text=a")).status_code == 409
+    assert await stored() == []
+
+
+async def test_a_failed_commit_is_never_a_success(service: FastAPI) -> None:
+    def fail(_: Session) -> None:
+        raise RuntimeError("the commit fails")
+
+    event.listen(Session, "before_commit", fail)
+    try:
+        async with caller_of(service) as caller:
+            answer = await caller.post("/api/v1/notes?text=a")
+    finally:
+        event.remove(Session, "before_commit", fail)
+    assert answer.status_code == 500
+    assert await stored() == []
+
+
+async def test_a_broken_constraint_is_a_conflict(service: FastAPI) -> None:
+    async with caller_of(service) as caller:
+        await caller.post("/api/v1/notes?text=a")
+        answer = await caller.post("/api/v1/notes?text=a")
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+    assert "notes_of_the_tests" not in answer.text
+
+
+async def test_a_read_session_refuses_to_write(service: FastAPI) -> None:
+    async with caller_of(service) as caller:
+        assert (await caller.post("/api/v1/notes/by-reader?text=a")).status_code == 500
+    assert await stored() == []
+
+
+async def test_a_session_outside_of_requests_commits(service: FastAPI) -> None:
+    async with get_session_context() as session:
+        session.add(Note(text="job"))
+    assert await stored() == ["job"]
+
+
+async def test_a_session_outside_of_requests_rolls_back(service: FastAPI) -> None:
+    with pytest.raises(RuntimeError, match="job failed"):
+        await _failing_job()
+    assert await stored() == []
+
+
+async def _failing_job() -> None:
+    async with get_session_context() as session:
+        session.add(Note(text="job"))
+        await session.flush()
+        raise RuntimeError("job failed")
+
+
+async def test_a_cancelled_task_returns_its_connection(service: FastAPI) -> None:
+    holding = asyncio.Event()
+
+    async def hold() -> None:
+        async with get_session_context() as session:
+            await session.execute(text("SELECT 1"))
+            holding.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(hold())
+    await holding.wait()
+    assert in_use() == 1
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert in_use() == 0
+
+
+async def test_an_endpoint_without_queries_takes_no_connection(service: FastAPI) -> None:
+    async with get_session_context():
+        assert in_use() == 0
+
+
+def in_use() -> int:
+    checked_out: int = database.engine.pool.checkedout()  # type: ignore[attr-defined]
+    return checked_out
+
+
+async def test_times_come_back_as_they_were_stored(service: FastAPI) -> None:
+    moment = utc_now()
+    async with get_session_context() as session:
+        note = Note(text="time", created_at=moment)
+        session.add(note)
+        await session.flush()
+        await session.refresh(note)
+        assert note.created_at == moment
+        assert note.created_at.utcoffset() == moment.utcoffset()
+
+
+async def test_ids_sort_by_age(service: FastAPI) -> None:
+    async with get_session_context() as session:
+        for number in range(5):
+            session.add(Note(text=str(number)))
+            await session.flush()
+        assert list(await session.scalars(select(Note.text).order_by(Note.id))) == list("01234")
+
+
+def test_a_database_that_is_not_started_says_so() -> None:
+    for use in (Database().session, Database().read_session, lambda: Database().engine):
+        with pytest.raises(RuntimeError, match="lifespan"):
+            use()
+
+
+@pytest.mark.parametrize("use_null_pool", [False, True])
+async def test_both_kinds_of_pool_serve(
+    app: FastAPI, database_url: str, settings: Settings, *, use_null_pool: bool
+) -> None:
+    other = create_app(
+        with_changes(settings, database_url=database_url, db_use_null_pool=use_null_pool)
+    )
+    async with other.router.lifespan_context(other), caller_of(other) as caller:
+        answers = await asyncio.gather(*(caller.get("/ready") for _ in range(5)))
+    assert {answer.status_code for answer in answers} == {200}
+
+
+async def test_a_session_cannot_be_used_after_its_scope(service: FastAPI) -> None:
+    async with get_session_context() as session:
+        kept: AsyncSession = session
+    assert not kept.in_transaction()
+    with pytest.raises(InvalidRequestError):
+        await kept.refresh(Note(text="never stored"))

@@ -1,0 +1,125 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from app.config import Settings
+from app.core.database.flavours.flavour import FLAVOUR
+from app.core.settings import load_settings
+from tests.core.plugin import with_changes
+
+SECRET = "0123456789abcdef0123456789abcdef"  # noqa: S105
+VARIABLE = re.compile(r"^(?:# )?([A-Z][A-Z0-9_]+)=(.*)$", re.MULTILINE)
+
+
+@pytest.fixture(autouse=True)
+def nothing_else_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Only what the test sets is read."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def example() -> dict[str, str]:
+    text = (Path(__file__).parents[2] / ".env.example").read_text()
+    return {name: value.strip('"') for name, value in VARIABLE.findall(text)}
+
+
+def test_the_example_names_every_variable() -> None:
+    assert example().keys() == {name.upper() for name in Settings.model_fields}
+
+
+def test_the_example_shows_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", FLAVOUR.example)
+    defaults = Settings().model_dump(exclude={"database_url"})
+    for name, value in example().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("DATABASE_URL", FLAVOUR.example)
+    assert Settings().model_dump(exclude={"database_url"}) == defaults
+
+
+def test_a_missing_variable_stops_the_start_with_its_name() -> None:
+    with pytest.raises(SystemExit) as stopped:
+        load_settings(Settings)
+    assert stopped.value.code == "configuration: DATABASE_URL is required (see .env.example)"
+
+
+def test_a_wrong_value_is_named_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", FLAVOUR.example)
+    monkeypatch.setenv("DB_POOL_SIZE", "hunter2")
+    with pytest.raises(SystemExit) as stopped:
+        load_settings(Settings)
+    assert "DB_POOL_SIZE" in str(stopped.value.code)
+    assert "hunter2" not in str(stopped.value.code)
+
+
+@pytest.mark.parametrize("address", ["oracle://host/name", "nonsense", "://"])
+def test_a_foreign_database_is_refused(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("DATABASE_URL", address)
+    with pytest.raises(SystemExit, match="DATABASE_URL"):
+        load_settings(Settings)
+
+
+@pytest.mark.parametrize("scheme", FLAVOUR.schemes)
+def test_a_plain_address_gets_the_asynchronous_driver(scheme: str) -> None:
+    address = FLAVOUR.example.replace(FLAVOUR.example.partition(":")[0], scheme, 1)
+    settings = Settings(database_url=address)
+    assert settings.async_database_url.drivername == FLAVOUR.driver
+
+
+def test_the_env_file_is_read_and_the_environment_wins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lines = f"DATABASE_URL={FLAVOUR.example}\nLOG_LEVEL=WARNING\nDB_POOL_SIZE=7\n"
+    (tmp_path / ".env").write_text(lines)
+    monkeypatch.setenv("LOG_LEVEL", "ERROR")
+    settings = load_settings(Settings)
+    assert (settings.log_level, settings.db_pool_size) == ("ERROR", 7)
+
+
+@pytest.mark.parametrize("text", ["http://a,http://b", '["http://a", "http://b"]'])
+def test_lists_have_two_spellings(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("DATABASE_URL", FLAVOUR.example)
+    monkeypatch.setenv("BACKEND_CORS_ORIGINS", text)
+    assert load_settings(Settings).backend_cors_origins == ("http://a", "http://b")
+
+
+def test_secure_values_start_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_production(monkeypatch)
+    settings = load_settings(Settings)
+    assert settings.in_production
+    assert not settings.serves_docs
+    assert settings.logs_json
+    assert settings.shutdown_drain_seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SECRET_KEY", ""),
+        ("SECRET_KEY", "too-short"),
+        ("DEBUG", "true"),
+        ("ALLOWED_HOSTS", "*"),
+        ("BACKEND_CORS_ORIGINS", "https://a.example.com,*"),
+        ("FORWARDED_ALLOW_IPS", "*"),
+    ],
+)
+def test_production_refuses_insecure_values_by_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    set_production(monkeypatch)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit, match=f"configuration: {name} must"):
+        load_settings(Settings)
+
+
+def test_secrets_are_not_printed() -> None:
+    settings = with_changes(Settings(database_url=FLAVOUR.example), secret_key=SECRET)
+    assert SECRET not in repr(settings)
+
+
+def set_production(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENVIRONMENT", "production")
+    monkeypatch.setenv("SECRET_KEY", SECRET)
+    monkeypatch.setenv("ALLOWED_HOSTS", "api.example.com")
+    monkeypatch.setenv("DATABASE_URL", FLAVOUR.example.replace(":password@", f":{SECRET}@"))

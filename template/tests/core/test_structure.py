@@ -1,0 +1,120 @@
+"""Rules of the house, kept by looking at what is really there."""
+
+import ast
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, iter_route_contexts
+from sqlalchemy.orm import configure_mappers
+from starlette.middleware.base import BaseHTTPMiddleware
+
+from app.core.database import Base
+from app.core.discovery import discover_routers, import_submodules
+from app.core.piece import Piece, check_order
+from app.core.registry import PIECES
+
+USER_PACKAGES = {"api", "config", "main", "models", "repositories", "schemas", "services"}
+
+
+def routes(app: FastAPI) -> Iterator[APIRoute]:
+    for context in iter_route_contexts(app.routes):
+        if isinstance(context.original_route, APIRoute):
+            yield context.original_route
+
+
+def test_the_pieces_can_start_in_their_order() -> None:
+    check_order(PIECES)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "message"),
+    [
+        ([Piece(name="a"), Piece(name="a")], "twice"),
+        ([Piece(name="b", needs=("a",)), Piece(name="a")], "must stand after a"),
+        ([Piece(name="b", needs=("a",))], "must stand after a"),
+    ],
+)
+def test_a_wrong_order_is_refused(pieces: list[Piece], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_order(pieces)
+
+
+def test_middleware_is_pure_asgi(app: FastAPI) -> None:
+    for middleware in app.user_middleware:
+        assert not issubclass(middleware.cls, BaseHTTPMiddleware)  # type: ignore[arg-type]
+
+
+def test_nothing_runs_in_the_thread_pool_unasked(app: FastAPI) -> None:
+    for route in routes(app):
+        for call in calls(route.dependant):
+            run = call if inspect.isroutine(call) else type(call).__call__
+            assert inspect.iscoroutinefunction(run) or inspect.isasyncgenfunction(run), call
+
+
+def calls(dependant: Dependant) -> Iterator[object]:
+    if dependant.call is not None:
+        yield dependant.call
+    for dependency in dependant.dependencies:
+        yield from calls(dependency)
+
+
+def test_every_endpoint_declares_what_it_returns(app: FastAPI) -> None:
+    for route in routes(app):
+        assert route.response_model is not None or route.status_code == 204, route.path
+
+
+def test_operation_ids_are_unique(app: FastAPI) -> None:
+    operations = [
+        operation["operationId"]
+        for path in app.openapi()["paths"].values()
+        for operation in path.values()
+    ]
+    assert len(operations) == len(set(operations))
+
+
+def test_every_operation_names_its_problems(app: FastAPI) -> None:
+    document = app.openapi()
+    assert "Problem" in document["components"]["schemas"]
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+    for path in document["paths"].values():
+        for operation in path.values():
+            assert {"4XX", "5XX"} <= operation["responses"].keys()
+
+
+def test_relationships_are_never_loaded_behind_one_s_back() -> None:
+    import_submodules("app.models")
+    configure_mappers()
+    for mapper in Base.registry.mappers:
+        for relationship in mapper.relationships:
+            assert relationship.lazy in {"raise", "raise_on_sql", "selectin", "joined"}
+
+
+def test_the_foundation_does_not_know_the_service() -> None:
+    for file in Path("app/core").rglob("*.py"):
+        for name in imported(file):
+            parts = name.split(".")
+            assert parts[0] != "tests", file
+            if file.parts[:3] != ("app", "core", "development"):
+                assert parts[:1] != ["app"] or parts[1] not in USER_PACKAGES, f"{file}: {name}"
+
+
+def imported(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def test_a_module_without_a_router_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = ModuleType("app.api.v1.empty")
+    monkeypatch.setitem(sys.modules, empty.__name__, empty)
+    monkeypatch.setattr("app.core.discovery.import_submodules", lambda _: [empty])
+    with pytest.raises(TypeError, match=r"app\.api\.v1\.empty must define `router`"):
+        discover_routers("app.api.v1")

@@ -1,0 +1,112 @@
+from uuid import uuid4
+
+import pytest
+from httpx2 import AsyncClient
+
+PROJECTS = "/api/v1/projects"
+
+
+async def create(client: AsyncClient, name: str = "Garden", **more: str) -> dict[str, str]:
+    answer = await client.post(PROJECTS, json={"name": name, **more})
+    assert answer.status_code == 201
+    project: dict[str, str] = answer.json()
+    return project
+
+
+async def test_create_and_read(client: AsyncClient) -> None:
+    answer = await client.post(PROJECTS, json={"name": " Garden ", "description": "Beds"})
+    project = answer.json()
+    assert answer.status_code == 201
+    assert (project["name"], project["description"]) == ("Garden", "Beds")
+    assert answer.headers["location"] == f"{PROJECTS}/{project['id']}"
+    assert (await client.get(answer.headers["location"])).json() == project
+
+
+async def test_change_what_is_sent_and_only_that(client: AsyncClient) -> None:
+    project = await create(client, description="Beds")
+    path = f"{PROJECTS}/{project['id']}"
+
+    renamed = (await client.patch(path, json={"name": "Orchard"})).json()
+    assert (renamed["name"], renamed["description"]) == ("Orchard", "Beds")
+    assert renamed["updated_at"] > project["updated_at"]
+
+    emptied = (await client.patch(path, json={"description": None})).json()
+    assert (emptied["name"], emptied["description"]) == ("Orchard", None)
+    assert (await client.patch(path, json={})).json() == emptied
+
+
+async def test_a_deleted_project_is_gone(client: AsyncClient) -> None:
+    project = await create(client)
+    path = f"{PROJECTS}/{project['id']}"
+    assert (await client.delete(path)).status_code == 204
+    for answer in (
+        await client.get(path),
+        await client.patch(path, json={"name": "x"}),
+        await client.delete(path),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert (await client.get(PROJECTS)).json()["items"] == []
+
+
+async def test_pages_are_complete_and_newest_first(client: AsyncClient) -> None:
+    for number in range(5):
+        await create(client, name=str(number))
+    seen, cursor = [], ""
+    while cursor is not None:
+        answer = await client.get(
+            PROJECTS, params={"limit": 2} | ({"cursor": cursor} if cursor else {})
+        )
+        seen += [project["name"] for project in answer.json()["items"]]
+        cursor = answer.json()["next_cursor"]
+    assert seen == ["4", "3", "2", "1", "0"]
+
+
+async def test_a_row_that_comes_meanwhile_moves_no_page(client: AsyncClient) -> None:
+    for number in range(3):
+        await create(client, name=str(number))
+    first = (await client.get(PROJECTS, params={"limit": 2})).json()
+    await create(client, name="late")
+    second = (await client.get(PROJECTS, params={"cursor": first["next_cursor"]})).json()
+    assert [project["name"] for project in second["items"]] == ["0"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"name": ""},
+        {"name": "   "},
+        {"name": None},
+        {"name": 7},
+        {"name": "x" * 201},
+        {"name": "NUL \x00"},
+        {"name": "x", "unknown": 1},
+        {"name": "x", "id": str(uuid4())},
+        [],
+    ],
+)
+async def test_bad_bodies_store_nothing(client: AsyncClient, body: object) -> None:
+    answer = await client.post(PROJECTS, json=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
+    assert (await client.get(PROJECTS)).json()["items"] == []
+
+
+@pytest.mark.parametrize("body", [{"name": None}, {"name": ""}, {"deleted_at": None}])
+async def test_bad_changes_change_nothing(client: AsyncClient, body: object) -> None:
+    project = await create(client)
+    path = f"{PROJECTS}/{project['id']}"
+    assert (await client.patch(path, json=body)).status_code == 422
+    assert (await client.get(path)).json() == project
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [("limit=0", 422), ("limit=1000000", 422), ("limit=x", 422), ("cursor=made-up", 400)],
+)
+async def test_bad_pages(client: AsyncClient, query: str, status: int) -> None:
+    assert (await client.get(f"{PROJECTS}?{query}")).status_code == status
+
+
+@pytest.mark.parametrize(("identifier", "status"), [(str(uuid4()), 404), ("x", 422), ("%00", 422)])
+async def test_unknown_projects(client: AsyncClient, identifier: str, status: int) -> None:
+    assert (await client.get(f"{PROJECTS}/{identifier}")).status_code == status
