@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.piece import Piece
 from app.core.problems import problem_response
+from app.core.web.routes import allowed_methods
 
 log = structlog.get_logger(logger_name="app.errors")
 
@@ -167,13 +168,16 @@ _BY_STATUS: dict[int, type[AppException]] = {
 async def answer_http_exception(request: Request, error: HTTPException) -> Response:
     """Answer what the framework itself raises, such as an unknown path or method."""
     known = _BY_STATUS.get(error.status_code)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(sorted(allowed_methods(request.app, request.scope["path"])))
     return problem_response(
         request.scope,
         status=error.status_code,
         code=known.code if known else f"http_{error.status_code}",
         title=known.title if known else error.detail,
         detail=error.detail,
-        headers=dict(error.headers or {}),
+        headers=headers,
     )
 
 

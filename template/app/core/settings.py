@@ -1,10 +1,11 @@
 """Settings: read from the environment and `.env`, complete or the service does not start."""
 
+import ipaddress
 import json
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Environment = Literal["development", "test", "staging", "production"]
@@ -80,6 +81,13 @@ class AppSettings(BaseSettings):
     shutdown_grace_seconds: int = Field(
         25, ge=0, description="How long requests in flight may take to finish at shutdown"
     )
+
+    @field_validator("internal_networks")
+    @classmethod
+    def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ipaddress.ip_network(network)
+        return value
 
     @property
     def in_production(self) -> bool:

@@ -109,6 +109,19 @@ async def test_the_framework_s_own_errors_are_problems(
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
+async def test_a_405_names_every_method_of_the_path(settings: Settings) -> None:
+    router = APIRouter(prefix="/things")
+    router.get("/{name}")(_nothing)
+    router.delete("/{name}")(_nothing)
+    router.put("")(_nothing)
+    async with caller_of(create_app(settings, routers=[router])) as caller:
+        answer = await caller.post("/api/v1/things/a")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, GET")
+
+
+async def _nothing() -> None: ...
+
+
 async def test_a_refused_value_is_not_repeated(settings: Settings) -> None:
     router = APIRouter()
 

@@ -44,12 +44,13 @@ def test_a_missing_variable_stops_the_start_with_its_name() -> None:
     assert stopped.value.code == "configuration: DATABASE_URL is required (see .env.example)"
 
 
-def test_a_wrong_value_is_named_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["DB_POOL_SIZE", "ENVIRONMENT", "DEBUG", "API_V1_STR"])
+def test_a_wrong_value_is_named_and_not_shown(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("DATABASE_URL", FLAVOUR.example)
-    monkeypatch.setenv("DB_POOL_SIZE", "hunter2")
+    monkeypatch.setenv(name, "hunter2")
     with pytest.raises(SystemExit) as stopped:
         load_settings(Settings)
-    assert "DB_POOL_SIZE" in str(stopped.value.code)
+    assert f"configuration: {name} " in str(stopped.value.code)
     assert "hunter2" not in str(stopped.value.code)
 
 

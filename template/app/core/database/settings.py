@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, field_validator
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -39,7 +39,7 @@ class DatabaseSettings(AppSettings):
 
     @field_validator("database_url", "migration_database_url")
     @classmethod
-    def _check_address(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+    def _check_address(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
             _driver_url(value.get_secret_value())
         return value

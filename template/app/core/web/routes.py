@@ -1,9 +1,8 @@
 """Reading FastAPI's route table, whose internals move: all of it is done here."""
 
-from collections.abc import Iterator
-
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
+from starlette.routing import compile_path
 from starlette.types import Scope
 
 UNMATCHED = "unmatched"
@@ -21,7 +20,14 @@ def route_template(scope: Scope) -> str:
     return str(getattr(scope.get("route"), "path", UNMATCHED))
 
 
-def route_paths(app: FastAPI) -> Iterator[tuple[str, frozenset[str]]]:
-    """Every path template of the application with its methods."""
+def allowed_methods(app: FastAPI, path: str) -> set[str]:
+    """Every method that the routes of a path answer: the router itself looks at one of them.
+
+    What the Allow header of a 405 must say (RFC 9110, 15.5.6).
+    """
+    methods: set[str] = set()
     for route in iter_route_contexts(app.routes):
-        yield route.path or "", frozenset(route.methods or ())
+        pattern, _, _ = compile_path(route.path or "")
+        if pattern.match(path):
+            methods |= set(route.methods or ())
+    return methods
