@@ -25,6 +25,7 @@ async def test_create_read_and_change(client: AsyncClient, documents: str) -> No
 
     changed = (await client.patch(path, json={"content": ""})).json()
     assert (changed["title"], changed["content"]) == ("Plan", "")
+    assert (answer.json()["size"], changed["size"]) == (3, 0)
 
 
 async def test_a_list_shows_one_project_s_documents(client: AsyncClient, documents: str) -> None:
@@ -65,6 +66,14 @@ async def test_documents_go_with_their_project(client: AsyncClient, documents: s
     for gone in (path, documents):
         assert (await client.get(gone)).status_code == 404
     assert (await client.post(documents, json={"title": "Late"})).status_code == 404
+
+
+async def test_change_only_what_was_seen(client: AsyncClient, documents: str) -> None:
+    created = await client.post(documents, json={"title": "Plan"})
+    path, seen = created.headers["location"], {"If-Match": created.headers["etag"]}
+    assert (await client.patch(path, json={"title": "Map"}, headers=seen)).status_code == 200
+    assert (await client.patch(path, json={"title": "Sketch"}, headers=seen)).status_code == 412
+    assert (await client.delete(path, headers=seen)).status_code == 412
 
 
 async def test_an_unknown_project_has_no_documents(client: AsyncClient) -> None:

@@ -61,6 +61,29 @@ async def test_pages_are_complete_and_newest_first(client: AsyncClient) -> None:
     assert seen == ["4", "3", "2", "1", "0"]
 
 
+async def test_lists_are_sorted_and_filtered(client: AsyncClient) -> None:
+    for name in ("b", "a", "b"):
+        await create(client, name=name)
+    by_name = (await client.get(PROJECTS, params={"sort": "name"})).json()["items"]
+    assert [project["name"] for project in by_name] == ["a", "b", "b"]
+    only_b = (await client.get(PROJECTS, params={"name": "b"})).json()["items"]
+    assert [project["name"] for project in only_b] == ["b", "b"]
+
+
+async def test_change_only_what_was_seen(client: AsyncClient) -> None:
+    project = await create(client)
+    path = f"{PROJECTS}/{project['id']}"
+    seen = (await client.get(path)).headers["etag"]
+    changed = await client.patch(path, json={"name": "Orchard"}, headers={"If-Match": seen})
+    assert (changed.status_code, changed.headers["etag"] != seen) == (200, True)
+    for answer in (
+        await client.patch(path, json={"name": "Meadow"}, headers={"If-Match": seen}),
+        await client.delete(path, headers={"If-Match": seen}),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (412, "precondition_failed")
+    assert (await client.get(path)).json()["name"] == "Orchard"
+
+
 async def test_a_row_that_comes_meanwhile_moves_no_page(client: AsyncClient) -> None:
     for number in range(3):
         await create(client, name=str(number))
@@ -101,7 +124,13 @@ async def test_bad_changes_change_nothing(client: AsyncClient, body: object) -> 
 
 @pytest.mark.parametrize(
     ("query", "status"),
-    [("limit=0", 422), ("limit=1000000", 422), ("limit=x", 422), ("cursor=made-up", 400)],
+    [
+        ("limit=0", 422),
+        ("limit=1000000", 422),
+        ("limit=x", 422),
+        ("cursor=made-up", 400),
+        ("sort=version", 422),
+    ],
 )
 async def test_bad_pages(client: AsyncClient, query: str, status: int) -> None:
     assert (await client.get(f"{PROJECTS}?{query}")).status_code == status

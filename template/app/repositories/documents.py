@@ -14,6 +14,7 @@ class DocumentRepository(Repository[Document]):
     """Documents that are not deleted."""
 
     model = Document
+    sortable = ("created_at", "size", "title", "updated_at")
 
     async def get_in(self, project_id: uuid.UUID, document_id: uuid.UUID) -> Document:
         """Read a document of one project.
@@ -29,9 +30,10 @@ class DocumentRepository(Repository[Document]):
     async def page_of(self, project_id: uuid.UUID, request: PageRequest) -> Rows[Document]:
         """Read one page of a project's documents."""
         belongs = Document.project_id == project_id
-        return await self.page(request, belongs, scope=f"documents:{project_id}")
+        return await self.page(request, belongs, scope=str(project_id))
 
     async def delete_all_of(self, project_id: uuid.UUID) -> None:
         """Mark every document of a project as deleted."""
         live = Document.project_id == project_id, Document.deleted_at.is_(None)
-        await self.session.execute(update(Document).where(*live).values(deleted_at=utc_now()))
+        deleted = {"deleted_at": utc_now(), "version": Document.version + 1}
+        await self.session.execute(update(Document).where(*live).values(deleted))

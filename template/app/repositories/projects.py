@@ -8,3 +8,5 @@ class ProjectRepository(Repository[Project]):
     """Projects that are not deleted."""
 
     model = Project
+    sortable = ("created_at", "name", "updated_at")
+    filterable = ("name",)

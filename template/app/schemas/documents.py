@@ -33,5 +33,6 @@ class DocumentRead(ResponseSchema):
     project_id: uuid.UUID
     title: str
     content: str
+    size: int
     created_at: datetime
     updated_at: datetime

@@ -99,14 +99,6 @@ def test_the_migrations_make_what_the_models_say(database_url: str) -> None:
     alembic(database_url, command.check)
 
 
-def test_the_sql_can_be_read_before_it_is_run(
-    database_url: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    alembic(database_url, lambda config: command.upgrade(config, "head", sql=True))
-    output = capsys.readouterr().out
-    assert all(f"CREATE TABLE {name}" in output for name in Base.metadata.tables)
-
-
 def test_several_migrators_at_once(empty_database: str, settings: Settings) -> None:
     with environment(DATABASE_URL=empty_database, LOG_LEVEL="INFO"):
         migrators = [start_migrator() for _ in range(MIGRATORS)]

@@ -50,7 +50,8 @@ def life(database_url: str) -> Life:
 
 
 def environment(database_url: str, **more: str) -> dict[str, str]:
-    return {"ENVIRONMENT": "staging", "DATABASE_URL": database_url, **more}
+    start = {"ENVIRONMENT": "staging", "LOG_FORMAT": "json", "LOG_LEVEL": "INFO"}
+    return {**start, "DATABASE_URL": database_url, **more}
 
 
 def test_it_is_ready_until_it_is_told_to_stop(life: Life) -> None:

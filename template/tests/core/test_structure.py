@@ -19,7 +19,16 @@ from app.core.discovery import discover_routers, import_submodules
 from app.core.piece import Piece, check_order
 from app.core.registry import PIECES
 
-USER_PACKAGES = {"api", "config", "main", "models", "repositories", "schemas", "services"}
+USER_PACKAGES = {
+    "api",
+    "config",
+    "main",
+    "models",
+    "repositories",
+    "schemas",
+    "seed",
+    "services",
+}
 
 
 def routes(app: FastAPI) -> Iterator[APIRoute]:

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response, status
 
 from app.api.v1.projects import ProjectsDep, ProjectsToReadDep
 from app.core.database.pagination import CursorPage, PageDep, Rows
+from app.core.database.preconditions import PreconditionDep, etag
 from app.models.document import Document
 from app.schemas.documents import DocumentCreate, DocumentPatch, DocumentRead
 
@@ -23,6 +24,7 @@ async def create_document(
     """Write a document."""
     document = await projects.add_document(project_id, body)
     response.headers["Location"] = f"{request.url.path}/{document.id}"
+    response.headers["ETag"] = etag(document)
     return document
 
 
@@ -30,29 +32,41 @@ async def create_document(
 async def list_documents(
     project_id: uuid.UUID, projects: ProjectsToReadDep, page: PageDep
 ) -> Rows[Document]:
-    """Read a project's documents, newest first."""
+    """Read a project's documents, newest first; `sort` by `title`, `size` or a time."""
     return await projects.page_of_documents(project_id, page)
 
 
 @router.get("/{document_id}", response_model=DocumentRead)
 async def get_document(
-    project_id: uuid.UUID, document_id: uuid.UUID, projects: ProjectsToReadDep
+    project_id: uuid.UUID, document_id: uuid.UUID, projects: ProjectsToReadDep, response: Response
 ) -> Document:
     """Read a document."""
-    return await projects.get_document(project_id, document_id)
+    document = await projects.get_document(project_id, document_id)
+    response.headers["ETag"] = etag(document)
+    return document
 
 
 @router.patch("/{document_id}", response_model=DocumentRead)
 async def change_document(
-    project_id: uuid.UUID, document_id: uuid.UUID, body: DocumentPatch, projects: ProjectsDep
+    project_id: uuid.UUID,
+    document_id: uuid.UUID,
+    body: DocumentPatch,
+    projects: ProjectsDep,
+    precondition: PreconditionDep,
+    response: Response,
 ) -> Document:
     """Change the fields that are sent, and only those."""
-    return await projects.change_document(project_id, document_id, body)
+    document = await projects.change_document(project_id, document_id, body, precondition)
+    response.headers["ETag"] = etag(document)
+    return document
 
 
 @router.delete("/{document_id}", status_code=status.HTTP_204_NO_CONTENT)
 async def delete_document(
-    project_id: uuid.UUID, document_id: uuid.UUID, projects: ProjectsDep
+    project_id: uuid.UUID,
+    document_id: uuid.UUID,
+    projects: ProjectsDep,
+    precondition: PreconditionDep,
 ) -> None:
     """Delete a document."""
-    await projects.delete_document(project_id, document_id)
+    await projects.delete_document(project_id, document_id, precondition)

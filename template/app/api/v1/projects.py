@@ -3,10 +3,11 @@
 import uuid
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response, status
+from fastapi import APIRouter, Depends, Query, Request, Response, status
 
 from app.core.database import ReadSessionDep, SessionDep
 from app.core.database.pagination import CursorPage, PageDep, Rows
+from app.core.database.preconditions import PreconditionDep, etag
 from app.models.project import Project
 from app.schemas.projects import ProjectCreate, ProjectPatch, ProjectRead
 from app.services.projects import ProjectService
@@ -35,30 +36,49 @@ async def create_project(
     """Start a project."""
     project = await projects.create(body)
     response.headers["Location"] = f"{request.url.path}/{project.id}"
+    response.headers["ETag"] = etag(project)
     return project
 
 
 @router.get("", response_model=CursorPage[ProjectRead])
-async def list_projects(projects: ProjectsToReadDep, page: PageDep) -> Rows[Project]:
-    """Read projects, newest first."""
-    return await projects.page(page)
+async def list_projects(
+    projects: ProjectsToReadDep,
+    page: PageDep,
+    name: Annotated[
+        str | None, Query(max_length=200, description="Only those of this name")
+    ] = None,
+) -> Rows[Project]:
+    """Read projects, newest first; `sort` by `name`, `created_at` or `updated_at`."""
+    return await projects.page(page, name)
 
 
 @router.get("/{project_id}", response_model=ProjectRead)
-async def get_project(project_id: uuid.UUID, projects: ProjectsToReadDep) -> Project:
+async def get_project(
+    project_id: uuid.UUID, projects: ProjectsToReadDep, response: Response
+) -> Project:
     """Read a project."""
-    return await projects.get(project_id)
+    project = await projects.get(project_id)
+    response.headers["ETag"] = etag(project)
+    return project
 
 
 @router.patch("/{project_id}", response_model=ProjectRead)
 async def change_project(
-    project_id: uuid.UUID, body: ProjectPatch, projects: ProjectsDep
+    project_id: uuid.UUID,
+    body: ProjectPatch,
+    projects: ProjectsDep,
+    precondition: PreconditionDep,
+    response: Response,
 ) -> Project:
     """Change the fields that are sent, and only those."""
-    return await projects.change(project_id, body)
+    project = await projects.change(project_id, body, precondition)
+    response.headers["ETag"] = etag(project)
+    return project
 
 
 @router.delete("/{project_id}", status_code=status.HTTP_204_NO_CONTENT)
-async def delete_project(project_id: uuid.UUID, projects: ProjectsDep) -> None:
+async def delete_project(
+    project_id: uuid.UUID, projects: ProjectsDep, precondition: PreconditionDep
+) -> None:
     """Delete a project and its documents."""
-    await projects.delete(project_id)
+    await projects.delete(project_id, precondition)

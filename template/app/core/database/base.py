@@ -2,10 +2,10 @@
 
 import uuid
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sqlalchemy import MetaData, Uuid
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
 from app.core.database.types import UtcDateTime, utc_now, uuid7
 
@@ -40,3 +40,16 @@ class SoftDeleteMixin:
     """Rows that are marked as deleted and from then on not found."""
 
     deleted_at: Mapped[datetime | None] = mapped_column(default=None, sort_order=102)
+
+
+class VersionMixin:
+    """Rows that two writers cannot change at once: the second one's UPDATE finds nothing.
+
+    The version counts the changes of a row and is its ETag, see `app.core.database.preconditions`.
+    """
+
+    version: Mapped[int] = mapped_column(default=1, sort_order=103)
+
+    @declared_attr.directive
+    def __mapper_args__(cls) -> dict[str, Any]:  # noqa: N805 - SQLAlchemy calls it with the class
+        return {"version_id_col": cls.version}

@@ -4,11 +4,11 @@ import base64
 import binascii
 import hashlib
 import hmac
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
+import orjson
 from fastapi import Depends, Query, Request
 from pydantic import BaseModel
 
@@ -38,16 +38,23 @@ class Rows(Generic[ItemT]):
 class PageRequest:
     """Which page the caller asks for.
 
-    Cursors are signed together with the list that they belong to, so that a made-up one, or
-    one from another list, is refused rather than read as a position.
+    Cursors are signed together with the list that they belong to, its order and its filters, so
+    that a made-up one, or one from another list, is refused rather than read as a position.
+
+    Attributes:
+        limit: rows on a page.
+        cursor: from the page before, or None for the first page.
+        sort: name of a column, with `-` in front for descending, or None for the list's own order.
+        secret: signs the cursors.
     """
 
     limit: int
     cursor: str | None
+    sort: str | None
     secret: bytes
 
-    def position(self, scope: str) -> uuid.UUID | None:
-        """The id of the last row that the caller has, or None at the start.
+    def position(self, scope: str) -> list[Any] | None:
+        """The sort values of the last row that the caller has, or None at the start.
 
         Raises:
             BadRequestError: the cursor was not made for this list.
@@ -58,29 +65,35 @@ class PageRequest:
             raw = base64.b64decode(self.cursor.encode(), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):
             raw = b""
-        value, signature = raw[:16], raw[16:]
-        if not hmac.compare_digest(signature, self._sign(scope, value)) or len(value) != 16:
+        signature, values = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
+        if not hmac.compare_digest(signature, self._sign(scope, values)):
             raise BadRequestError("The cursor does not belong to this list: start without one")
-        return uuid.UUID(bytes=value)
+        position: list[Any] = orjson.loads(values)
+        return position
 
-    def cursor_after(self, scope: str, last: uuid.UUID) -> str:
-        """Make the cursor of the page that follows a row."""
-        raw = last.bytes + self._sign(scope, last.bytes)
-        return base64.b64encode(raw, altchars=b"-_").decode()
+    def cursor_after(self, scope: str, position: Sequence[Any]) -> str:
+        """Make the cursor of the page that follows a row, given its sort values."""
+        values = orjson.dumps(position, default=str)
+        return base64.b64encode(self._sign(scope, values) + values, altchars=b"-_").decode()
 
-    def _sign(self, scope: str, value: bytes) -> bytes:
-        message = b"cursor:" + scope.encode() + b":" + value
+    def _sign(self, scope: str, values: bytes) -> bytes:
+        message = b"cursor:" + scope.encode() + b":" + values
         return hmac.digest(self.secret, message, hashlib.sha256)[:_SIGNATURE_BYTES]
 
 
 async def page_request(
     request: Request,
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Rows on a page")] = 20,
-    cursor: Annotated[str | None, Query(max_length=200, description="From the page before")] = None,
+    cursor: Annotated[
+        str | None, Query(max_length=1000, description="`next_cursor` of the page before")
+    ] = None,
+    sort: Annotated[
+        str | None, Query(max_length=50, description="A field; with `-` in front, descending")
+    ] = None,
 ) -> PageRequest:
-    """Read `limit` and `cursor` from the query."""
+    """Read `limit`, `cursor` and `sort` from the query."""
     secret = request.app.state.settings.secret_key.get_secret_value().encode()
-    return PageRequest(limit, cursor, secret)
+    return PageRequest(limit, cursor, sort, secret)
 
 
 PageDep = Annotated[PageRequest, Depends(page_request)]

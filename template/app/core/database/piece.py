@@ -9,13 +9,16 @@ from fastapi import Request, Response
 from sqlalchemy import text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.pool import AsyncAdaptedQueuePool, Pool
 
+from app.core.database.flavours.flavour import FLAVOUR
 from app.core.database.revision import check_revision
 from app.core.database.session import database
 from app.core.errors import (
     AppException,
     ConflictError,
+    PreconditionFailedError,
     ServiceUnavailableError,
     ValidationFailedError,
     answer_app_exception,
@@ -61,10 +64,24 @@ def _translate(error: Exception) -> AppException | None:
         return ConflictError("This contradicts what is stored already")
     if isinstance(error, DataError):
         return ValidationFailedError("The database cannot store one of the values")
-    lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    if lost or isinstance(error, PoolTimeoutError):
+    if isinstance(error, PoolTimeoutError):
         return ServiceUnavailableError("The database does not answer")
+    if isinstance(error, DBAPIError):
+        if FLAVOUR.lost_conflict(error):
+            return ConflictError("Another request changed the same: try again")
+        if error.connection_invalidated or FLAVOUR.timed_out(error):
+            return ServiceUnavailableError("The database does not answer")
     return None
+
+
+async def answer_stale_data(request: Request, _: StaleDataError) -> Response:
+    """Answer a writer whose row was changed by another one since it was read."""
+    answer = (
+        PreconditionFailedError("It was changed meanwhile: read it again")
+        if "if-match" in request.headers
+        else ConflictError("It was changed meanwhile: read it again")
+    )
+    return await answer_app_exception(request, answer)
 
 
 piece = Piece(
@@ -75,5 +92,9 @@ piece = Piece(
         Check(name="database", probe=_probe),
         Check(name="migrations", probe=check_revision),
     ),
-    handlers={DBAPIError: answer_database_error, PoolTimeoutError: answer_database_error},
+    handlers={
+        DBAPIError: answer_database_error,
+        PoolTimeoutError: answer_database_error,
+        StaleDataError: answer_stale_data,
+    },
 )

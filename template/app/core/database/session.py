@@ -4,17 +4,22 @@ Never call `commit` yourself: the dependency commits when the endpoint returns, 
 answer is sent, so a client that reads a 2xx can rely on it. `flush` when an id is needed.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Annotated
 
+import structlog
 from fastapi import Depends
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session
 
+from app.core.database.base import Base
 from app.core.database.engine import build_engine
 from app.core.database.settings import DatabaseSettings
+from app.core.discovery import import_submodules
+
+log = structlog.get_logger(logger_name="app.database")
 
 
 class ReadSession(AsyncSession):
@@ -55,16 +60,19 @@ class Database:
 
     @asynccontextmanager
     async def connected(self, settings: DatabaseSettings) -> AsyncIterator[None]:
-        """Hold an engine; connections are made when they are needed."""
+        """Hold the engines; connections are made when they are needed."""
         engine = build_engine(settings.async_database_url, settings)
+        replica = settings.async_replica_url
+        reader = build_engine(replica, settings) if replica else engine
         before = self._engine, self._sessions, self._read_sessions
         self._engine = engine
-        self._bind(engine, self.reading())
+        self._bind(engine, reader.execution_options(isolation_level="AUTOCOMMIT"))
         try:
             yield
         finally:
             self._engine, self._sessions, self._read_sessions = before
             await engine.dispose()
+            await reader.dispose()
 
     @contextmanager
     def bound_to(self, connection: AsyncConnection) -> Iterator[None]:
@@ -106,12 +114,34 @@ class Database:
 database = Database()
 
 
+Hook = Callable[[], Awaitable[None]]
+_HOOKS = "after_commit"
+
+
+def after_commit(session: AsyncSession, hook: Hook) -> None:
+    """Do something once this session's changes are committed, and not at all if they never are.
+
+    For what others must not see too early, such as messages. A hook that fails is logged: the
+    changes are stored by then, so nothing is undone and the caller is not told.
+    """
+    session.info.setdefault(_HOOKS, []).append(hook)
+
+
+async def _run_hooks(session: AsyncSession) -> None:
+    for hook in session.info.pop(_HOOKS, ()):
+        try:
+            await hook()
+        except Exception:
+            log.exception("a hook after the commit failed")
+
+
 @asynccontextmanager
 async def get_session_context() -> AsyncIterator[AsyncSession]:
     """A session outside of requests: commits at the end, rolls back when anything is raised."""
     async with database.session() as session:
         yield session
         await session.commit()
+    await _run_hooks(session)
 
 
 @asynccontextmanager
@@ -119,6 +149,13 @@ async def get_read_session_context() -> AsyncIterator[ReadSession]:
     """A session that only reads, outside of requests."""
     async with database.read_session() as session:
         yield session
+
+
+async def init_db() -> None:
+    """Make the tables of all models without migrations: for demonstrations and experiments."""
+    import_submodules("app.models")
+    async with database.engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
 
 
 async def get_session() -> AsyncIterator[AsyncSession]:

@@ -16,6 +16,9 @@ class DatabaseSettings(AppSettings):
     """Address, pool and time limits of the database."""
 
     database_url: SecretStr = Field(description=f"Address of the database: {FLAVOUR.example}")
+    database_replica_url: SecretStr | None = Field(
+        None, description="Address of a replica, for endpoints that only read"
+    )
     migration_database_url: SecretStr | None = Field(
         None, description="Address for migrations, when it differs (no pooler, another role)"
     )
@@ -37,7 +40,7 @@ class DatabaseSettings(AppSettings):
         600, ge=1, description="Seconds that one statement of a migration may take"
     )
 
-    @field_validator("database_url", "migration_database_url")
+    @field_validator("database_url", "database_replica_url", "migration_database_url")
     @classmethod
     def _check_address(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
@@ -48,6 +51,12 @@ class DatabaseSettings(AppSettings):
     def async_database_url(self) -> URL:
         """`DATABASE_URL` with the asynchronous driver."""
         return _driver_url(self.database_url.get_secret_value())
+
+    @property
+    def async_replica_url(self) -> URL | None:
+        """The address of the replica with the asynchronous driver, if there is one."""
+        address = self.database_replica_url
+        return _driver_url(address.get_secret_value()) if address else None
 
     @property
     def async_migration_url(self) -> URL:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Connection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ class Flavour:
         adapt: translates parts of an address that the driver spells otherwise.
         engine_options: arguments of `create_async_engine`, pool aside.
         prepare: attaches listeners to a new engine.
+        lost_conflict: whether an error says that a transaction lost against another one, and may
+            win when it is tried again.
+        timed_out: whether an error says that a statement took too long.
         migration_lock: holds off other migrators, given the seconds to wait for them and the
             seconds that one statement may take; raises TimeoutError when they do not finish.
     """
@@ -35,4 +39,6 @@ class Flavour:
     adapt: Callable[[URL], URL]
     engine_options: "Callable[[DatabaseSettings], dict[str, Any]]"
     prepare: Callable[[AsyncEngine], None]
+    lost_conflict: Callable[[DBAPIError], bool]
+    timed_out: Callable[[DBAPIError], bool]
     migration_lock: Callable[[Connection, int, int], AbstractContextManager[None]]

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Connection, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.core.database.flavours.base import Flavour
@@ -34,6 +35,18 @@ def _prepare(engine: AsyncEngine) -> None:
     """Nothing to attach."""
 
 
+def _lost_conflict(error: DBAPIError) -> bool:
+    return _number(error) == 1213  # deadlock
+
+
+def _timed_out(error: DBAPIError) -> bool:
+    return _number(error) in {1205, 1969, 3024}  # lock wait, MariaDB's and MySQL's statement limit
+
+
+def _number(error: DBAPIError) -> int:
+    return int(error.orig.args[0]) if error.orig and error.orig.args else 0
+
+
 @contextmanager
 def _migration_lock(connection: Connection, wait: int, statement: int) -> Iterator[None]:
     name = {"name": f"{connection.engine.url.database}.migrations"[:64]}
@@ -58,5 +71,7 @@ FLAVOUR = Flavour(
     adapt=_adapt,
     engine_options=_engine_options,
     prepare=_prepare,
+    lost_conflict=_lost_conflict,
+    timed_out=_timed_out,
     migration_lock=_migration_lock,
 )

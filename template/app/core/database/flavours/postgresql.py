@@ -53,6 +53,18 @@ def _prepare(engine: AsyncEngine) -> None:
             raise DisconnectionError
 
 
+def _lost_conflict(error: DBAPIError) -> bool:
+    return _state(error) in {"40001", "40P01"}  # serialization failure, deadlock
+
+
+def _timed_out(error: DBAPIError) -> bool:
+    return _state(error) in {"57014", "55P03"}  # cancelled by statement_timeout, lock_timeout
+
+
+def _state(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", ""))
+
+
 @contextmanager
 def _migration_lock(connection: Connection, wait: int, statement: int) -> Iterator[None]:
     key = {"key": MIGRATION_LOCK}
@@ -81,5 +93,7 @@ FLAVOUR = Flavour(
     adapt=_adapt,
     engine_options=_engine_options,
     prepare=_prepare,
+    lost_conflict=_lost_conflict,
+    timed_out=_timed_out,
     migration_lock=_migration_lock,
 )

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Connection, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.core.database.flavours.base import Flavour
@@ -46,6 +46,15 @@ def _prepare(engine: AsyncEngine) -> None:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
+def _lost_conflict(error: DBAPIError) -> bool:
+    return "database is locked" in str(error.orig)
+
+
+def _timed_out(error: DBAPIError) -> bool:
+    """SQLite has no limit for statements; waiting for the lock counts as a conflict."""
+    return False
+
+
 @contextmanager
 def _migration_lock(connection: Connection, wait: int, statement: int) -> Iterator[None]:
     """The transaction itself is the lock: SQLite has one writer, and its DDL is transactional."""
@@ -67,5 +76,7 @@ FLAVOUR = Flavour(
     adapt=_adapt,
     engine_options=_engine_options,
     prepare=_prepare,
+    lost_conflict=_lost_conflict,
+    timed_out=_timed_out,
     migration_lock=_migration_lock,
 )

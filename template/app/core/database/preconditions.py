@@ -1,0 +1,45 @@
+"""Changing only what one has seen: `ETag` and `If-Match` (RFC 9110, 13.1.1)."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Header
+
+from app.core.database.base import VersionMixin
+from app.core.errors import PreconditionFailedError
+
+ANY = "*"
+
+
+def etag(entity: VersionMixin) -> str:
+    """The strong entity tag of a row: its version."""
+    return f'"{entity.version}"'
+
+
+@dataclass(frozen=True, slots=True)
+class Precondition:
+    """What the caller says that it has seen; without `If-Match` everything will do."""
+
+    tags: frozenset[str]
+
+    def check(self, entity: VersionMixin) -> None:
+        """Compare with the row as it is.
+
+        Raises:
+            PreconditionFailedError: the row was changed since.
+        """
+        if self.tags and ANY not in self.tags and etag(entity) not in self.tags:
+            raise PreconditionFailedError("It was changed meanwhile: read it again")
+
+
+async def read_precondition(
+    if_match: Annotated[
+        str | None, Header(max_length=1000, description="ETag of what you have read")
+    ] = None,
+) -> Precondition:
+    """Read the `If-Match` header."""
+    tags = (tag.strip() for tag in (if_match or "").split(","))
+    return Precondition(frozenset(tag for tag in tags if tag))
+
+
+PreconditionDep = Annotated[Precondition, Depends(read_precondition)]

@@ -1,0 +1,163 @@
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.config import Settings
+from app.core.application import create_app
+from app.core.database import (
+    Base,
+    after_commit,
+    get_read_session_context,
+    get_session_context,
+    in_transaction,
+    init_db,
+    unit_of_work,
+)
+from app.core.database.session import database
+from tests.core.plugin import NewDatabase, with_changes
+
+
+@pytest.fixture
+async def service(empty_database: str, settings: Settings) -> AsyncIterator[FastAPI]:
+    """An application that really commits, on a database of its own."""
+    app = create_app(with_changes(settings, database_url=empty_database))
+    async with app.router.lifespan_context(app):
+        async with database.engine.begin() as connection:
+            await connection.execute(text("CREATE TABLE counters (value INTEGER)"))
+            await connection.execute(text("INSERT INTO counters VALUES (0)"))
+        yield app
+
+
+async def value() -> int:
+    async with get_read_session_context() as session:
+        return int(await session.scalar(text("SELECT value FROM counters")) or 0)
+
+
+async def increment(session: AsyncSession) -> None:
+    await session.execute(text("UPDATE counters SET value = value + 1"))
+
+
+async def test_a_hook_runs_once_the_changes_can_be_seen(service: FastAPI) -> None:
+    seen: list[int] = []
+
+    async def look() -> None:
+        seen.append(await value())
+
+    async with get_session_context() as session:
+        await increment(session)
+        after_commit(session, look)
+        assert seen == []
+    assert seen == [1]
+
+
+async def test_a_hook_does_not_run_when_nothing_is_stored(service: FastAPI) -> None:
+    async def never() -> None:
+        raise AssertionError
+
+    with pytest.raises(RuntimeError, match="changed my mind"):
+        await _fail_with(never)
+    assert await value() == 0
+
+
+async def _fail_with(hook: Callable[[], Awaitable[None]]) -> None:
+    async with get_session_context() as session:
+        await increment(session)
+        after_commit(session, hook)
+        raise RuntimeError("changed my mind")
+
+
+async def test_a_hook_that_fails_undoes_nothing(service: FastAPI) -> None:
+    ran: list[str] = []
+
+    async def fail() -> None:
+        ran.append("first")
+        raise RuntimeError
+
+    async def go_on() -> None:
+        ran.append("second")
+
+    async with get_session_context() as session:
+        await increment(session)
+        after_commit(session, fail)
+        after_commit(session, go_on)
+    assert ran == ["first", "second"]
+    assert await value() == 1
+
+
+def lost() -> DBAPIError:
+    return OperationalError("UPDATE", {}, Exception("made up"))
+
+
+async def test_work_that_lost_is_done_again(
+    service: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unit_of_work, "is_conflict", lambda error: isinstance(error, DBAPIError))
+    tries: list[int] = []
+
+    async def work(session: AsyncSession) -> str:
+        tries.append(1)
+        await increment(session)
+        if len(tries) < 3:
+            raise lost()
+        return "done"
+
+    assert await in_transaction(work) == "done"
+    assert (len(tries), await value()) == (3, 1)
+
+
+async def test_work_is_not_done_again_for_ever(
+    service: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unit_of_work, "is_conflict", lambda error: isinstance(error, DBAPIError))
+    tries: list[int] = []
+
+    async def work(_: AsyncSession) -> None:
+        tries.append(1)
+        raise lost()
+
+    with pytest.raises(OperationalError):
+        await in_transaction(work, attempts=2)
+    assert len(tries) == 2
+
+
+async def test_another_failure_is_final(service: FastAPI) -> None:
+    tries: list[int] = []
+
+    async def work(session: AsyncSession) -> None:
+        tries.append(1)
+        await session.execute(text("SELECT * FROM no_such_table"))
+
+    with pytest.raises(DBAPIError):
+        await in_transaction(work)
+    assert len(tries) == 1
+
+
+async def test_tables_can_be_made_without_migrations(service: FastAPI) -> None:
+    await init_db()
+    async with get_read_session_context() as session:
+        for name in Base.metadata.tables:
+            assert await session.scalar(text(f"SELECT count(*) FROM {name}")) == 0  # noqa: S608
+
+
+@pytest.fixture
+def another_database(new_database: NewDatabase) -> Iterator[str]:
+    with new_database() as url:
+        yield url
+
+
+async def test_readers_ask_the_replica(
+    settings: Settings, empty_database: str, another_database: str
+) -> None:
+    """An empty database plays the replica: what was written elsewhere is not there."""
+    addresses = {"database_url": empty_database, "database_replica_url": another_database}
+    async with database.connected(with_changes(settings, **addresses)):
+        async with get_session_context() as session:
+            await session.execute(text("CREATE TABLE written (value INTEGER)"))
+            await session.execute(text("SELECT * FROM written"))
+        async with get_read_session_context() as session:
+            with pytest.raises(DBAPIError, match="written"):
+                await session.execute(text("SELECT * FROM written"))
