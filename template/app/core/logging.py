@@ -4,7 +4,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 import orjson
 import structlog
@@ -21,8 +21,14 @@ _SECRET_NAME = re.compile(
 _ADDRESS_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]+(?=@)")
 
 
-def configure_logging(settings: AppSettings) -> None:
-    """Send structlog's and the standard library's lines to standard output in one shape."""
+def configure_logging(settings: AppSettings, stream: TextIO | None = None) -> None:
+    """Send structlog's and the standard library's lines to one stream in one shape.
+
+    Args:
+        settings: tell level and format.
+        stream: standard output, unless that is for something else.
+    """
+    output = stream or sys.stdout
     level = logging.DEBUG if settings.debug else logging.getLevelNamesMapping()[settings.log_level]
     shared: list[Processor] = [
         _name_logger,
@@ -35,12 +41,12 @@ def configure_logging(settings: AppSettings) -> None:
     structlog.configure(
         processors=[*shared, _renderer(settings, as_text=False)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.BytesLoggerFactory()
+        logger_factory=structlog.BytesLoggerFactory(output.buffer)
         if settings.logs_json
-        else structlog.PrintLoggerFactory(),
+        else structlog.PrintLoggerFactory(output),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(output)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],

@@ -28,7 +28,7 @@ class Document(SoftDeleteMixin, VersionMixin, Model):
     )
     title: Mapped[str] = mapped_column(String(200))
     content: Mapped[str] = mapped_column(Text)
-    size: Mapped[int]
+    size: Mapped[int] = mapped_column(server_default=text("0"))
 
     def write(self, content: str) -> None:
         """Replace the content; the size, in characters, follows it."""

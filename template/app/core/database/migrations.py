@@ -5,6 +5,7 @@ works, the others wait for it and find nothing left to do.
 """
 
 import asyncio
+import sys
 from typing import Any
 
 from alembic import context
@@ -24,10 +25,13 @@ def run_migrations(settings: DatabaseSettings, metadata: MetaData) -> None:
     Raises:
         TimeoutError: another migrator held the lock for too long.
     """
-    configure_logging(settings)
+    # Standard output is for the SQL that `--sql` asks for.
+    configure_logging(settings, sys.stderr)
     if context.is_offline_mode():
         context.configure(dialect_name=FLAVOUR.name, literal_binds=True, **_options(metadata))
         with context.begin_transaction():
+            for statement in FLAVOUR.migration_limits(settings.db_migration_statement_timeout):
+                context.execute(statement)
             context.run_migrations()
     else:
         asyncio.run(_run_online(settings, metadata))

@@ -6,6 +6,9 @@ Without a DATABASE_URL the database of `make dev` is used.
 import asyncio
 import os
 
+from alembic import command
+from alembic.config import Config
+
 from app.config import Settings
 from app.core.database import get_session_context
 from app.core.database.session import database
@@ -21,9 +24,10 @@ async def run(settings: Settings) -> None:
 
 
 def main() -> None:
-    """Find the database, then seed it."""
+    """Find the database, migrate it and seed it."""
     with database_url(load_settings(Address).database_url) as url:
         os.environ["DATABASE_URL"] = url
+        command.upgrade(Config("alembic.ini"), "head")
         asyncio.run(run(load_settings(Settings)))
 
 

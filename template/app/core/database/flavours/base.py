@@ -28,8 +28,10 @@ class Flavour:
         lost_conflict: whether an error says that a transaction lost against another one, and may
             win when it is tried again.
         timed_out: whether an error says that a statement took too long.
-        migration_lock: holds off other migrators, given the seconds to wait for them and the
-            seconds that one statement may take; raises TimeoutError when they do not finish.
+        migration_limits: statements that set the limits of a migration, given the seconds that one
+            of its statements may take.
+        migration_lock: holds off other migrators, given the seconds to wait for them and those that
+            one statement may take; raises TimeoutError when they do not finish.
     """
 
     name: str
@@ -41,4 +43,5 @@ class Flavour:
     prepare: Callable[[AsyncEngine], None]
     lost_conflict: Callable[[DBAPIError], bool]
     timed_out: Callable[[DBAPIError], bool]
+    migration_limits: Callable[[int], list[str]]
     migration_lock: Callable[[Connection, int, int], AbstractContextManager[None]]

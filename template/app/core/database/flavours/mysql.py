@@ -47,13 +47,19 @@ def _number(error: DBAPIError) -> int:
     return int(error.orig.args[0]) if error.orig and error.orig.args else 0
 
 
+def _migration_limits(statement: int) -> list[str]:
+    # The comment is run by MariaDB only, see above.
+    return [f"SET /*M! max_statement_time = {statement}, */ lock_wait_timeout = 5"]
+
+
 @contextmanager
 def _migration_lock(connection: Connection, wait: int, statement: int) -> Iterator[None]:
     name = {"name": f"{connection.engine.url.database}.migrations"[:64]}
     got = connection.scalar(text("SELECT GET_LOCK(:name, :wait)"), {**name, "wait": wait})
     if got != 1:
         raise TimeoutError(f"another migration still runs after {wait} s")
-    connection.execute(text("SET SESSION lock_wait_timeout = 5"))
+    for limit in _migration_limits(statement):
+        connection.execute(text(limit))
     connection.commit()
     try:
         yield
@@ -73,5 +79,6 @@ FLAVOUR = Flavour(
     prepare=_prepare,
     lost_conflict=_lost_conflict,
     timed_out=_timed_out,
+    migration_limits=_migration_limits,
     migration_lock=_migration_lock,
 )

@@ -65,6 +65,11 @@ def _state(error: DBAPIError) -> str:
     return str(getattr(error.orig, "sqlstate", ""))
 
 
+def _migration_limits(statement: int) -> list[str]:
+    # Waiting long for a table's lock would hold up every request that queues behind it.
+    return ["SET lock_timeout = '5s'", f"SET statement_timeout = '{statement}s'"]
+
+
 @contextmanager
 def _migration_lock(connection: Connection, wait: int, statement: int) -> Iterator[None]:
     key = {"key": MIGRATION_LOCK}
@@ -73,9 +78,8 @@ def _migration_lock(connection: Connection, wait: int, statement: int) -> Iterat
         connection.execute(text("SELECT pg_advisory_lock(:key)"), key)
     except DBAPIError as error:
         raise TimeoutError(f"another migration still runs after {wait} s") from error
-    # Waiting long for a table's lock would hold up every request that queues behind it.
-    connection.execute(text("SET lock_timeout = '5s'"))
-    connection.execute(text(f"SET statement_timeout = '{statement}s'"))
+    for limit in _migration_limits(statement):
+        connection.execute(text(limit))
     connection.commit()
     try:
         yield
@@ -95,5 +99,6 @@ FLAVOUR = Flavour(
     prepare=_prepare,
     lost_conflict=_lost_conflict,
     timed_out=_timed_out,
+    migration_limits=_migration_limits,
     migration_lock=_migration_lock,
 )

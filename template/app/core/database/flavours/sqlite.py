@@ -55,6 +55,11 @@ def _timed_out(error: DBAPIError) -> bool:
     return False
 
 
+def _migration_limits(statement: int) -> list[str]:
+    """SQLite has no limits for statements."""
+    return []
+
+
 @contextmanager
 def _migration_lock(connection: Connection, wait: int, statement: int) -> Iterator[None]:
     """The transaction itself is the lock: SQLite has one writer, and its DDL is transactional."""
@@ -78,5 +83,6 @@ FLAVOUR = Flavour(
     prepare=_prepare,
     lost_conflict=_lost_conflict,
     timed_out=_timed_out,
+    migration_limits=_migration_limits,
     migration_lock=_migration_lock,
 )

@@ -1,0 +1,43 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+DANGEROUS = '''
+"""An index that holds up every writer."""
+
+from alembic import op
+
+revision = "dangerous"
+down_revision = {head!r}
+
+
+def upgrade() -> None:
+    op.execute("CREATE INDEX slow ON large_table (name)")
+'''
+
+
+def lint(directory: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "app.core.development.lint_migrations"],
+        cwd=directory,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_the_migrations_hold_up_nobody() -> None:
+    done = lint(Path.cwd())
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_migration_that_would_is_noticed(tmp_path: Path) -> None:
+    copy = tmp_path / "service"
+    shutil.copytree(".", copy, ignore=shutil.ignore_patterns(".local", ".venv", "__pycache__"))
+    versions = copy / "migrations" / "versions"
+    last = max((file.name[:4] for file in versions.glob("0*.py")), default=None)
+    (versions / "dangerous.py").write_text(DANGEROUS.format(head=last))
+    done = lint(copy)
+    assert (done.returncode, "require-concurrent-index-creation" in done.stdout) == (1, True)
