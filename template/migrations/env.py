@@ -1,10 +1,9 @@
 """Alembic's entry: hands over to the foundation with this service's settings and models."""
 
 from app.config import Settings
-from app.core.database import Base
 from app.core.database.migrations import run_migrations
 from app.core.discovery import import_submodules
 from app.core.settings import load_settings
 
 import_submodules("app.models")
-run_migrations(load_settings(Settings), Base.metadata)
+run_migrations(load_settings(Settings))

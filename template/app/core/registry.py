@@ -1,7 +1,7 @@
 """The pieces of this service, in the order in which they start."""
 
+from app.core.database.layout import DatabaseSettings
 from app.core.database.piece import piece as database
-from app.core.database.settings import DatabaseSettings
 from app.core.errors import piece as errors
 from app.core.health import piece as health
 from app.core.piece import Piece

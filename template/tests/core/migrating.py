@@ -1,22 +1,30 @@
 """Running Alembic as the command line does."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from alembic import command
 from alembic.config import Config
 
-
-def migrate(url: str, revision: str = "head") -> None:
-    """Bring a database up to a revision."""
-    alembic(url, lambda config: command.upgrade(config, revision))
+from app.core.migrate import configurations
 
 
-def alembic(url: str, action: Callable[[Config], None]) -> None:
-    """Do something with Alembic on a database."""
-    with environment(DATABASE_URL=url):
-        action(Config("alembic.ini"))
+def migrate(addresses: Mapping[str, str]) -> None:
+    """Bring every database up to date."""
+    alembic(addresses, lambda config: command.upgrade(config, "head"))
+
+
+def alembic(addresses: Mapping[str, str], action: Callable[[Config], None]) -> None:
+    """Do something with Alembic on every database."""
+    with environment(**as_environment(addresses)):
+        for config in configurations():
+            action(config)
+
+
+def as_environment(addresses: Mapping[str, str]) -> dict[str, str]:
+    """Name addresses as the environment does."""
+    return {name.upper(): address for name, address in addresses.items()}
 
 
 @contextmanager

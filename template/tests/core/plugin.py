@@ -1,14 +1,14 @@
 """Fixtures that every test of the service may use.
 
-Tests run on a real database of the service's kind: one database for each worker, built by the
-migrations; each test runs inside a transaction that is rolled back. TEST_DATABASE_URL names a
-server whose account may create databases; without it one is started, its data in `.local/`.
+Tests run on real databases of the service's kind, built by the migrations; each test runs inside a
+transaction that is rolled back. TEST_DATABASE_URL names a server whose account may create
+databases; without it one is started, its data in `.local/`.
 """
 
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,11 +17,14 @@ from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient
 
 from app.config import Settings
-from app.core.database.session import database
+from app.core.database.layout import DATABASES
 from app.core.development.flavour import create_database, drop_database, local_server
-from tests.core.migrating import migrate
+from tests.core.migrating import as_environment, migrate
 
-NewDatabase = Callable[[], AbstractContextManager[str]]
+Addresses = dict[str, str]
+"""The address of each database, by the name of its setting."""
+
+NewDatabases = Callable[[], AbstractContextManager[Addresses]]
 
 
 @pytest.fixture(scope="session")
@@ -45,36 +48,41 @@ def database_server(worker: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def new_database(database_server: str, worker: str) -> NewDatabase:
-    """Makes an empty database that is removed afterwards."""
+def new_databases(database_server: str, worker: str) -> NewDatabases:
+    """Makes all databases of a service, empty; they are removed afterwards."""
 
     @contextmanager
-    def make() -> Iterator[str]:
-        name = f"test_{worker}_{uuid4().hex[:12]}"
-        yield asyncio.run(create_database(database_server, name))
-        asyncio.run(drop_database(database_server, name))
+    def make() -> Iterator[Addresses]:
+        names = {database.variable: f"test_{worker}_{uuid4().hex[:12]}" for database in DATABASES}
+        yield {
+            variable: asyncio.run(create_database(database_server, name))
+            for variable, name in names.items()
+        }
+        for name in names.values():
+            asyncio.run(drop_database(database_server, name))
 
     return make
 
 
 @pytest.fixture(scope="session")
-def database_url(new_database: NewDatabase) -> Iterator[str]:
-    with new_database() as url:
-        migrate(url)
-        yield url
+def addresses(new_databases: NewDatabases) -> Iterator[Addresses]:
+    """The databases of all tests that are rolled back."""
+    with new_databases() as made:
+        migrate(made)
+        yield made
 
 
 @pytest.fixture
-def empty_database(new_database: NewDatabase) -> Iterator[str]:
-    """A database of the test's own, before any migration."""
-    with new_database() as url:
-        yield url
+def empty_databases(new_databases: NewDatabases) -> Iterator[Addresses]:
+    """Databases of the test's own, before any migration."""
+    with new_databases() as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
-def settings(database_url: str) -> Settings:
+def settings(addresses: Addresses) -> Settings:
     os.environ["ENVIRONMENT"] = "test"
-    os.environ["DATABASE_URL"] = database_url
+    os.environ.update(as_environment(addresses))
     return Settings()
 
 
@@ -90,11 +98,13 @@ async def app(settings: Settings) -> AsyncIterator[FastAPI]:
 @pytest.fixture
 async def rolled_back(app: FastAPI) -> AsyncIterator[None]:
     """Whatever the test stores is gone afterwards."""
-    async with database.engine.connect() as connection:
-        await connection.begin()
-        with database.bound_to(connection):
-            yield
-        await connection.rollback()
+    async with AsyncExitStack() as stack:
+        for database in DATABASES:
+            connection = await stack.enter_async_context(database.engine.connect())
+            await connection.begin()
+            stack.push_async_callback(connection.rollback)
+            stack.enter_context(database.bound_to(connection))
+        yield
 
 
 @pytest.fixture

@@ -3,6 +3,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from alembic.script import ScriptDirectory
+
+from app.core.migrate import configurations
+
 DANGEROUS = '''
 """An index that holds up every writer."""
 
@@ -36,8 +40,9 @@ def test_the_migrations_hold_up_nobody() -> None:
 def test_a_migration_that_would_is_noticed(tmp_path: Path) -> None:
     copy = tmp_path / "service"
     shutil.copytree(".", copy, ignore=shutil.ignore_patterns(".local", ".venv", "__pycache__"))
-    versions = copy / "migrations" / "versions"
-    last = max((file.name[:4] for file in versions.glob("0*.py")), default=None)
-    (versions / "dangerous.py").write_text(DANGEROUS.format(head=last))
+    scripts = ScriptDirectory.from_config(configurations()[0])
+    dangerous = DANGEROUS.format(head=scripts.get_current_head())
+    versions = Path(scripts.versions).relative_to(Path.cwd())
+    (copy / versions / "dangerous.py").write_text(dangerous)
     done = lint(copy)
     assert (done.returncode, "require-concurrent-index-creation" in done.stdout) == (1, True)

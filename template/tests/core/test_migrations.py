@@ -10,42 +10,46 @@ from typing import TypeVar
 
 import pytest
 from alembic import command
-from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 
 from app.config import Settings
 from app.core.application import create_app
-from app.core.database import Base, revision
+from app.core.database import revision
 from app.core.database.engine import build_engine
 from app.core.database.flavours.flavour import FLAVOUR
+from app.core.database.handle import Database
+from app.core.database.layout import DATABASES
+from app.core.database.revision import version_table
+from app.core.database.settings import driver_url
 from app.core.discovery import import_submodules
-from tests.core.migrating import alembic, environment, migrate
-from tests.core.plugin import caller_of, with_changes
+from app.core.migrate import configurations
+from tests.core.migrating import alembic, as_environment, environment, migrate
+from tests.core.plugin import Addresses, caller_of, with_changes
 
 AnswerT = TypeVar("AnswerT")
 MIGRATORS = 5
-VERSION_TABLE = {"alembic_version"}
 COMMANDS = """
 from alembic import command
-from alembic.config import Config
+from app.core.migrate import configurations, upgrade
 
-config = Config("alembic.ini")
-command.upgrade(config, "head")
-command.revision(config, "Add widgets", autogenerate=True)
-command.upgrade(config, "head")
-command.check(config)
-command.downgrade(config, "-1")
+upgrade()
+command.revision(configurations()[0], "Add widgets", autogenerate=True)
+upgrade()
+for config in configurations():
+    command.check(config)
+command.downgrade(configurations()[0], "-1")
 """
 NEW_MODEL = '''
 from datetime import datetime
 
 from sqlalchemy.orm import Mapped
 
-from app.core.database import Model, SoftDeleteMixin
+from app.core.database.base import ModelMixin, SoftDeleteMixin
+from app.core.database.layout import DATABASES
 
 
-class Widget(SoftDeleteMixin, Model):
+class Widget(SoftDeleteMixin, ModelMixin, DATABASES[0].base):
     """A model that a user has just written."""
 
     __tablename__ = "widgets"
@@ -55,12 +59,13 @@ class Widget(SoftDeleteMixin, Model):
 '''
 
 
-def look(settings: Settings, url: str, question: Callable[[Connection], AnswerT]) -> AnswerT:
+def look(
+    settings: Settings, database: Database, question: Callable[[Connection], AnswerT]
+) -> AnswerT:
     """Ask something of a database over a connection of its own."""
 
     async def ask() -> AnswerT:
-        other = with_changes(settings, database_url=url)
-        engine = build_engine(other.async_database_url, other)
+        engine = build_engine(driver_url(database.addresses(settings).main), settings)
         async with engine.connect() as connection:
             answer = await connection.run_sync(question)
         await engine.dispose()
@@ -73,63 +78,72 @@ def tables(connection: Connection) -> set[str]:
     return set(inspect(connection).get_table_names())
 
 
-def expected_tables() -> set[str]:
+def tables_of(settings: Settings, addresses: Addresses) -> list[set[str]]:
+    of = with_changes(settings, **addresses)
+    return [look(of, database, tables) for database in DATABASES]
+
+
+def expected_tables() -> list[set[str]]:
     import_submodules("app.models")
-    return {*Base.metadata.tables, *VERSION_TABLE}
+    return [{*database.metadata.tables, version_table(database.section)} for database in DATABASES]
 
 
-def scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(Config("alembic.ini"))
+def revisions() -> int:
+    scripts = (ScriptDirectory.from_config(config) for config in configurations())
+    return sum(len(list(each.walk_revisions())) for each in scripts)
 
 
-def test_there_is_one_head() -> None:
-    assert len(scripts().get_heads()) <= 1
+def test_each_history_has_one_head() -> None:
+    for config in configurations():
+        assert len(ScriptDirectory.from_config(config).get_heads()) <= 1
 
 
-def test_up_down_and_up_again(empty_database: str, settings: Settings) -> None:
-    migrate(empty_database)
-    assert look(settings, empty_database, tables) == expected_tables()
-    alembic(empty_database, lambda config: command.downgrade(config, "base"))
-    assert look(settings, empty_database, tables) == VERSION_TABLE
-    migrate(empty_database)
-    assert look(settings, empty_database, tables) == expected_tables()
+def test_up_down_and_up_again(empty_databases: Addresses, settings: Settings) -> None:
+    migrate(empty_databases)
+    assert tables_of(settings, empty_databases) == expected_tables()
+    alembic(empty_databases, lambda config: command.downgrade(config, "base"))
+    only_versions = [{version_table(database.section)} for database in DATABASES]
+    assert tables_of(settings, empty_databases) == only_versions
+    migrate(empty_databases)
+    assert tables_of(settings, empty_databases) == expected_tables()
 
 
-def test_the_migrations_make_what_the_models_say(database_url: str) -> None:
-    alembic(database_url, command.check)
+def test_the_migrations_make_what_the_models_say(addresses: Addresses) -> None:
+    alembic(addresses, command.check)
 
 
-def test_several_migrators_at_once(empty_database: str, settings: Settings) -> None:
-    with environment(DATABASE_URL=empty_database, LOG_LEVEL="INFO"):
+def test_several_migrators_at_once(empty_databases: Addresses, settings: Settings) -> None:
+    with environment(**as_environment(empty_databases), LOG_LEVEL="INFO"):
         migrators = [start_migrator() for _ in range(MIGRATORS)]
         output = [migrator.communicate(timeout=60)[0] for migrator in migrators]
     assert [migrator.returncode for migrator in migrators] == [0] * MIGRATORS, output
-    steps = len(list(scripts().walk_revisions()))
-    assert sum(text.count("Running upgrade") for text in output) == steps
-    assert look(settings, empty_database, tables) == expected_tables()
+    assert sum(text.count("Running upgrade") for text in output) == revisions()
+    assert tables_of(settings, empty_databases) == expected_tables()
 
 
 def start_migrator() -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-m", "alembic", "upgrade", "head"],
+        [sys.executable, "-m", "app.core.migrate"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
 
 
-def test_a_migrator_waits_for_another_only_so_long(empty_database: str, settings: Settings) -> None:
+def test_a_migrator_waits_for_another_only_so_long(
+    empty_databases: Addresses, settings: Settings
+) -> None:
     with (
-        lock_held(settings, empty_database),
+        lock_held(with_changes(settings, **empty_databases)),
         environment(DB_MIGRATION_LOCK_TIMEOUT="1"),
         pytest.raises(TimeoutError, match="another migration"),
     ):
-        migrate(empty_database)
-    migrate(empty_database)
+        migrate(empty_databases)
+    migrate(empty_databases)
 
 
 @contextmanager
-def lock_held(settings: Settings, url: str) -> Iterator[None]:
+def lock_held(settings: Settings) -> Iterator[None]:
     """Another migrator is at work."""
     held, release = threading.Event(), threading.Event()
 
@@ -138,7 +152,7 @@ def lock_held(settings: Settings, url: str) -> Iterator[None]:
             held.set()
             release.wait(30)
 
-    other = threading.Thread(target=look, args=[settings, url, hold])
+    other = threading.Thread(target=look, args=[settings, DATABASES[0], hold])
     other.start()
     assert held.wait(30)
     try:
@@ -150,13 +164,15 @@ def lock_held(settings: Settings, url: str) -> Iterator[None]:
 
 @pytest.mark.parametrize("migrated", [True, False])
 def test_ready_follows_the_revision(
-    empty_database: str, settings: Settings, *, migrated: bool
+    empty_databases: Addresses, settings: Settings, *, migrated: bool
 ) -> None:
     if migrated:
-        migrate(empty_database)
-    states = asyncio.run(readiness(with_changes(settings, database_url=empty_database)))
-    up = migrated or not scripts().get_heads()
-    assert states == {"database": "up", "migrations": "up" if up else "down"}
+        migrate(empty_databases)
+    states = asyncio.run(readiness(with_changes(settings, **empty_databases)))
+    migrations = "up" if migrated or not revisions() else "down"
+    for database in DATABASES:
+        assert states[database.name] == "up"
+        assert states[database.name.replace("database", "migrations")] == migrations
 
 
 async def readiness(settings: Settings) -> dict[str, str]:
@@ -173,16 +189,17 @@ async def readiness(settings: Settings) -> dict[str, str]:
 async def test_only_a_database_that_is_behind_is_not_ready(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, applied: set[str], state: str
 ) -> None:
-    monkeypatch.setattr(revision, "_revisions", lambda: (frozenset("b"), frozenset("ab")))
-    monkeypatch.setattr(revision, "_applied", lambda _: frozenset(applied))
-    assert (await readiness(settings))["migrations"] == state
+    monkeypatch.setattr(revision, "_revisions", lambda _: (frozenset("b"), frozenset("ab")))
+    monkeypatch.setattr(revision, "_applied", lambda *_: frozenset(applied))
+    migrations = DATABASES[0].name.replace("database", "migrations")
+    assert (await readiness(settings))[migrations] == state
 
 
-def test_a_new_model_gets_a_clean_migration(tmp_path: Path, empty_database: str) -> None:
+def test_a_new_model_gets_a_clean_migration(tmp_path: Path, empty_databases: Addresses) -> None:
     copy = tmp_path / "service"
     shutil.copytree(".", copy, ignore=shutil.ignore_patterns(".*", "__pycache__"))
     (copy / "app/models/widget.py").write_text(NEW_MODEL)
-    with environment(DATABASE_URL=empty_database):
+    with environment(**as_environment(empty_databases)):
         run(copy, "-c", COMMANDS)
     run(copy, "-m", "ruff", "check", "migrations")
     run(copy, "-m", "ruff", "format", "--check", "migrations")

@@ -1,15 +1,18 @@
 import pytest
 from alembic import command
 
-from app.core.database import Base
+from app.core.database.layout import DATABASES
 from app.core.discovery import import_submodules
 from tests.core.migrating import alembic
+from tests.core.plugin import Addresses
 
 
 def test_the_sql_can_be_read_before_it_is_run(
-    database_url: str, capsys: pytest.CaptureFixture[str]
+    addresses: Addresses, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    alembic(database_url, lambda config: command.upgrade(config, "head", sql=True))
+    alembic(addresses, lambda config: command.upgrade(config, "head", sql=True))
     output = capsys.readouterr().out
     import_submodules("app.models")
-    assert all(f"CREATE TABLE {name}" in output for name in Base.metadata.tables)
+    for database in DATABASES:
+        for name in database.metadata.tables:
+            assert f"CREATE TABLE {name}" in output

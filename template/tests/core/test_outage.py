@@ -10,22 +10,25 @@ from sqlalchemy import text
 from app.config import Settings
 from app.core import health
 from app.core.application import create_app
-from app.core.database import ReadSessionDep, SessionDep
+from tests.core.first_database import ReadSessionDep, SessionDep, database
 from tests.core.outages import Line, line_to
-from tests.core.plugin import caller_of, with_changes
+from tests.core.plugin import Addresses, caller_of, with_changes
 
 PATHS = ["/api/v1/writing", "/api/v1/reading"]
 
 
 @pytest.fixture
-async def line(empty_database: str) -> AsyncIterator[Line]:
-    async with line_to(empty_database) as line:
+async def line(empty_databases: Addresses) -> AsyncIterator[Line]:
+    async with line_to(empty_databases[database.variable]) as line:
         yield line
 
 
 @pytest.fixture
 async def caller(
-    line: Line, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    line: Line,
+    empty_databases: Addresses,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[AsyncClient]:
     """A caller of a service on that line; SQLite keeps no connection, so that it notices."""
     monkeypatch.setattr(health, "CACHE_SECONDS", 0.0)
@@ -40,7 +43,8 @@ async def caller(
         return int(await session.scalar(text("SELECT 1")) or 0)
 
     keep_none = line.url.startswith("sqlite")
-    on_the_line = with_changes(settings, database_url=line.url, db_use_null_pool=keep_none)
+    addresses = empty_databases | {database.variable: line.url}
+    on_the_line = with_changes(settings, **addresses, db_use_null_pool=keep_none)
     app = create_app(on_the_line, routers=[router])
     async with app.router.lifespan_context(app), caller_of(app) as caller:
         yield caller
@@ -53,7 +57,7 @@ async def test_nobody_notices_more_than_a_503(line: Line, caller: AsyncClient) -
     await line.cut()
     assert (await caller.get("/health")).status_code == 200
     ready = await caller.get("/ready")
-    assert (ready.status_code, ready.json()["components"]["database"]["status"]) == (503, "down")
+    assert (ready.status_code, ready.json()["components"][database.name]["status"]) == (503, "down")
     for path in PATHS:
         answer = await caller.get(path)
         assert (answer.status_code, answer.json()["code"]) == (503, "service_unavailable")
@@ -64,7 +68,7 @@ async def test_nobody_notices_more_than_a_503(line: Line, caller: AsyncClient) -
     await line.mend()
     for path in PATHS:
         assert (await caller.get(path)).json() == 1
-    assert (await caller.get("/ready")).json()["components"]["database"]["status"] == "up"
+    assert (await caller.get("/ready")).json()["components"][database.name]["status"] == "up"
 
 
 async def test_a_short_outage_costs_no_request(line: Line, caller: AsyncClient) -> None:

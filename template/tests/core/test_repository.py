@@ -13,25 +13,17 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.config import Settings
 from app.core.application import create_app
-from app.core.database import (
-    Base,
-    Model,
-    Repository,
-    SessionDep,
-    SoftDeleteMixin,
-    VersionMixin,
-    get_session_context,
-)
+from app.core.database import Repository, SoftDeleteMixin, VersionMixin
 from app.core.database.pagination import PageDep, PageRequest, Rows
 from app.core.database.preconditions import PreconditionDep, etag
-from app.core.database.session import database
 from app.core.errors import NotFoundError, ValidationFailedError
-from tests.core.plugin import caller_of, with_changes
+from tests.core.first_database import ExtraBase, ExtraModel, SessionDep, database
+from tests.core.plugin import Addresses, caller_of, with_changes
 
 WRITERS = 100
 
 
-class Item(SoftDeleteMixin, VersionMixin, Model):
+class Item(SoftDeleteMixin, VersionMixin, ExtraModel):
     """Something that can be counted, ordered and changed."""
 
     __tablename__ = "items_of_the_tests"
@@ -40,15 +32,13 @@ class Item(SoftDeleteMixin, VersionMixin, Model):
     amount: Mapped[int] = mapped_column(default=0)
 
 
-class Mark(Model):
+class Mark(ExtraModel):
     """Something that is removed when it is deleted."""
 
     __tablename__ = "marks_of_the_tests"
 
 
-TABLES = [Base.metadata.tables[name] for name in ("items_of_the_tests", "marks_of_the_tests")]
-for each in TABLES:
-    Base.metadata.remove(each)
+TABLES = [ExtraBase.metadata.tables[name] for name in ("items_of_the_tests", "marks_of_the_tests")]
 
 
 class ItemRepository(Repository[Item]):
@@ -87,9 +77,9 @@ async def list_items(items: ItemsDep, page: PageDep, name: str | None = None) ->
 
 
 @pytest.fixture
-async def service(empty_database: str, settings: Settings) -> AsyncIterator[FastAPI]:
+async def service(empty_databases: Addresses, settings: Settings) -> AsyncIterator[FastAPI]:
     """An application that really commits, on a database of its own."""
-    app = create_app(with_changes(settings, database_url=empty_database), routers=[router])
+    app = create_app(with_changes(settings, **empty_databases), routers=[router])
     async with app.router.lifespan_context(app):
         async with database.engine.begin() as connection:
             for table in TABLES:
@@ -99,7 +89,7 @@ async def service(empty_database: str, settings: Settings) -> AsyncIterator[Fast
 
 @pytest.fixture
 async def items(service: FastAPI) -> AsyncIterator[ItemRepository]:
-    async with get_session_context() as session:
+    async with database.session_context() as session:
         yield ItemRepository(session)
 
 
@@ -110,7 +100,7 @@ async def caller(service: FastAPI) -> AsyncIterator[AsyncClient]:
 
 
 async def store(*names: str) -> list[Item]:
-    async with get_session_context() as session:
+    async with database.session_context() as session:
         new = [Item(name=name, amount=number) for number, name in enumerate(names)]
         return await ItemRepository(session).add_all(new)
 
@@ -212,7 +202,7 @@ async def test_of_many_writers_none_is_lost(service: FastAPI, caller: AsyncClien
     won = statuses.count(200)
     assert won >= 1
     assert won + statuses.count(409) == WRITERS
-    async with get_session_context() as session:
+    async with database.session_context() as session:
         assert (await ItemRepository(session).get(item.id)).amount == won
 
 

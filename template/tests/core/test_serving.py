@@ -10,6 +10,9 @@ from typing import Any
 import httpx2
 import pytest
 
+from app.core.database.layout import DATABASES
+from tests.core.migrating import as_environment
+from tests.core.plugin import Addresses
 from tests.core.serving import running
 
 FIELDS = {"event", "level", "timestamp", "logger"}
@@ -30,9 +33,9 @@ class Life:
 
 
 @pytest.fixture(scope="module")
-def life(database_url: str) -> Life:
+def life(addresses: Addresses) -> Life:
     """Start a service, ask it for this and that, tell it to stop while a request is in flight."""
-    variables = environment(database_url, SHUTDOWN_DRAIN_SECONDS="1")
+    variables = environment(addresses, SHUTDOWN_DRAIN_SECONDS="1")
     with running(["-m", "tests.core.applications"], **variables) as server:
         ready = server.get("/ready")
         server.get("/no/such/path?token=hunter2", request_id="unknown-path")
@@ -49,9 +52,9 @@ def life(database_url: str) -> Life:
     return Life(ready, ready_at_the_end, answers[0], server.log_lines(), "".join(server.output))
 
 
-def environment(database_url: str, **more: str) -> dict[str, str]:
+def environment(addresses: Addresses, **more: str) -> dict[str, str]:
     start = {"ENVIRONMENT": "staging", "LOG_FORMAT": "json", "LOG_LEVEL": "INFO"}
-    return {**start, "DATABASE_URL": database_url, **more}
+    return {**start, **as_environment(addresses), **more}
 
 
 def test_it_is_ready_until_it_is_told_to_stop(life: Life) -> None:
@@ -96,8 +99,8 @@ def test_an_unexpected_error_is_logged_with_its_trace_but_no_secret(life: Life) 
     assert "hunter2" not in life.output
 
 
-def test_the_service_itself_serves_with_several_processes(database_url: str) -> None:
-    variables = environment(database_url, WEB_CONCURRENCY="2", SHUTDOWN_DRAIN_SECONDS="0")
+def test_the_service_itself_serves_with_several_processes(addresses: Addresses) -> None:
+    variables = environment(addresses, WEB_CONCURRENCY="2", SHUTDOWN_DRAIN_SECONDS="0")
     with running(**variables) as server:
         assert server.get("/ready").status_code == 200
         server.terminate()
@@ -106,7 +109,7 @@ def test_the_service_itself_serves_with_several_processes(database_url: str) -> 
     assert sum(event.startswith("Started server process") for event in events) == 2
 
 
-def test_missing_settings_end_the_start_in_one_line(tmp_path: Path) -> None:
+def test_missing_settings_end_the_start_in_a_line_each(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "app"],
         check=False,
@@ -116,5 +119,8 @@ def test_missing_settings_end_the_start_in_one_line(tmp_path: Path) -> None:
         cwd=tmp_path,
         timeout=30,
     )
-    expected = ["configuration: DATABASE_URL is required (see .env.example)"]
+    expected = [
+        f"configuration: {database.variable.upper()} is required (see .env.example)"
+        for database in DATABASES
+    ]
     assert (done.returncode, done.stderr.splitlines()) == (1, expected)

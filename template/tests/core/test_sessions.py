@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Never
 
 import pytest
 from fastapi import APIRouter, FastAPI
@@ -10,34 +11,32 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.config import Settings
 from app.core.application import create_app
-from app.core.database import (
-    Base,
-    Model,
+from app.core.database import utc_now
+from app.core.database.handle import Database
+from app.core.errors import ConflictError
+from tests.core.first_database import (
+    ExtraBase,
+    ExtraModel,
     ReadSessionDep,
     SessionDep,
-    get_read_session_context,
-    get_session_context,
-    utc_now,
+    database,
 )
-from app.core.database.session import Database, database
-from app.core.errors import ConflictError
-from tests.core.plugin import caller_of, with_changes
+from tests.core.plugin import Addresses, caller_of, with_changes
 
 
-class Note(Model):
-    """A table of these tests only: it is in no migration."""
+class Note(ExtraModel):
+    """Something to store."""
 
     __tablename__ = "notes_of_the_tests"
 
     text: Mapped[str] = mapped_column(String(50), unique=True)
 
 
-NOTES = Base.metadata.tables["notes_of_the_tests"]
-Base.metadata.remove(NOTES)
+NOTES = ExtraBase.metadata.tables["notes_of_the_tests"]
 
 
 @pytest.fixture
-async def service(empty_database: str, settings: Settings) -> AsyncIterator[FastAPI]:
+async def service(empty_databases: Addresses, settings: Settings) -> AsyncIterator[FastAPI]:
     """An application that really commits, on a database of its own."""
     router = APIRouter()
 
@@ -62,7 +61,7 @@ async def service(empty_database: str, settings: Settings) -> AsyncIterator[Fast
     async def read(session: ReadSessionDep) -> list[str]:
         return list(await session.scalars(select(Note.text)))
 
-    app = create_app(with_changes(settings, database_url=empty_database), routers=[router])
+    app = create_app(with_changes(settings, **empty_databases), routers=[router])
     async with app.router.lifespan_context(app):
         async with database.engine.begin() as connection:
             await connection.run_sync(NOTES.create)
@@ -70,7 +69,7 @@ async def service(empty_database: str, settings: Settings) -> AsyncIterator[Fast
 
 
 async def stored() -> list[str]:
-    async with get_read_session_context() as session:
+    async with database.read_session_context() as session:
         return sorted(await session.scalars(select(Note.text)))
 
 
@@ -115,7 +114,7 @@ async def test_a_read_session_refuses_to_write(service: FastAPI) -> None:
 
 
 async def test_a_session_outside_of_requests_commits(service: FastAPI) -> None:
-    async with get_session_context() as session:
+    async with database.session_context() as session:
         session.add(Note(text="job"))
     assert await stored() == ["job"]
 
@@ -127,7 +126,7 @@ async def test_a_session_outside_of_requests_rolls_back(service: FastAPI) -> Non
 
 
 async def _failing_job() -> None:
-    async with get_session_context() as session:
+    async with database.session_context() as session:
         session.add(Note(text="job"))
         await session.flush()
         raise RuntimeError("job failed")
@@ -137,7 +136,7 @@ async def test_a_cancelled_task_returns_its_connection(service: FastAPI) -> None
     holding = asyncio.Event()
 
     async def hold() -> None:
-        async with get_session_context() as session:
+        async with database.session_context() as session:
             await session.execute(text("SELECT 1"))
             holding.set()
             await asyncio.Event().wait()
@@ -152,7 +151,7 @@ async def test_a_cancelled_task_returns_its_connection(service: FastAPI) -> None
 
 
 async def test_an_endpoint_without_queries_takes_no_connection(service: FastAPI) -> None:
-    async with get_session_context():
+    async with database.session_context():
         assert in_use() == 0
 
 
@@ -163,7 +162,7 @@ def in_use() -> int:
 
 async def test_times_come_back_as_they_were_stored(service: FastAPI) -> None:
     moment = utc_now()
-    async with get_session_context() as session:
+    async with database.session_context() as session:
         note = Note(text="time", created_at=moment)
         session.add(note)
         await session.flush()
@@ -173,33 +172,36 @@ async def test_times_come_back_as_they_were_stored(service: FastAPI) -> None:
 
 
 async def test_ids_sort_by_age(service: FastAPI) -> None:
-    async with get_session_context() as session:
+    async with database.session_context() as session:
         for number in range(5):
             session.add(Note(text=str(number)))
             await session.flush()
         assert list(await session.scalars(select(Note.text).order_by(Note.id))) == list("01234")
 
 
-def test_a_database_that_is_not_started_says_so() -> None:
-    for use in (Database().session, Database().read_session, lambda: Database().engine):
+async def test_a_database_that_is_not_started_says_so() -> None:
+    database = Database(name="", section="", base=ExtraBase, variable="", addresses=_no_addresses)
+    with pytest.raises(RuntimeError, match="lifespan"):
+        _ = database.engine
+    for context in (database.session_context, database.read_session_context):
         with pytest.raises(RuntimeError, match="lifespan"):
-            use()
+            await context().__aenter__()
+
+
+def _no_addresses(_: object) -> Never:
+    raise AssertionError
 
 
 @pytest.mark.parametrize("use_null_pool", [False, True])
-async def test_both_kinds_of_pool_serve(
-    app: FastAPI, database_url: str, settings: Settings, *, use_null_pool: bool
-) -> None:
-    other = create_app(
-        with_changes(settings, database_url=database_url, db_use_null_pool=use_null_pool)
-    )
+async def test_both_kinds_of_pool_serve(settings: Settings, *, use_null_pool: bool) -> None:
+    other = create_app(with_changes(settings, db_use_null_pool=use_null_pool))
     async with other.router.lifespan_context(other), caller_of(other) as caller:
         answers = await asyncio.gather(*(caller.get("/ready") for _ in range(5)))
     assert {answer.status_code for answer in answers} == {200}
 
 
 async def test_a_session_cannot_be_used_after_its_scope(service: FastAPI) -> None:
-    async with get_session_context() as session:
+    async with database.session_context() as session:
         kept: AsyncSession = session
     assert not kept.in_transaction()
     with pytest.raises(InvalidRequestError):

@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from sqlalchemy.orm import configure_mappers
 from starlette.middleware.base import BaseHTTPMiddleware
 
-from app.core.database import Base
+from app.core.database.layout import DATABASES
 from app.core.discovery import discover_routers, import_submodules
 from app.core.piece import Piece, check_order
 from app.core.registry import PIECES
@@ -99,9 +99,23 @@ def test_every_operation_names_its_problems(app: FastAPI) -> None:
 def test_relationships_are_never_loaded_behind_one_s_back() -> None:
     import_submodules("app.models")
     configure_mappers()
-    for mapper in Base.registry.mappers:
-        for relationship in mapper.relationships:
-            assert relationship.lazy in {"raise", "raise_on_sql", "selectin", "joined"}
+    for database in DATABASES:
+        for mapper in database.base.registry.mappers:
+            for relationship in mapper.relationships:
+                assert relationship.lazy in {"raise", "raise_on_sql", "selectin", "joined"}
+
+
+def test_no_foreign_key_leads_into_another_database() -> None:
+    import_submodules("app.models")
+    for database in DATABASES:
+        for table in database.metadata.tables.values():
+            for key in table.foreign_keys:
+                target = key.target_fullname.partition(".")[0]
+                assert target in database.metadata.tables, (
+                    f"{table.name}.{key.parent.name} leads to {target}, which is not in the"
+                    f" {database.name}: store the id without a foreign key, and let the service"
+                    " check it"
+                )
 
 
 def test_the_foundation_does_not_know_the_service() -> None:

@@ -8,23 +8,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.config import Settings
 from app.core.application import create_app
-from app.core.database import (
-    Base,
-    after_commit,
-    get_read_session_context,
-    get_session_context,
-    in_transaction,
-    init_db,
-    unit_of_work,
-)
-from app.core.database.session import database
-from tests.core.plugin import NewDatabase, with_changes
+from app.core.database import after_commit, handle, init_db
+from app.core.database.layout import DATABASES
+from tests.core.first_database import database
+from tests.core.plugin import Addresses, NewDatabases, with_changes
 
 
 @pytest.fixture
-async def service(empty_database: str, settings: Settings) -> AsyncIterator[FastAPI]:
+async def service(empty_databases: Addresses, settings: Settings) -> AsyncIterator[FastAPI]:
     """An application that really commits, on a database of its own."""
-    app = create_app(with_changes(settings, database_url=empty_database))
+    app = create_app(with_changes(settings, **empty_databases))
     async with app.router.lifespan_context(app):
         async with database.engine.begin() as connection:
             await connection.execute(text("CREATE TABLE counters (value INTEGER)"))
@@ -33,7 +26,7 @@ async def service(empty_database: str, settings: Settings) -> AsyncIterator[Fast
 
 
 async def value() -> int:
-    async with get_read_session_context() as session:
+    async with database.read_session_context() as session:
         return int(await session.scalar(text("SELECT value FROM counters")) or 0)
 
 
@@ -47,7 +40,7 @@ async def test_a_hook_runs_once_the_changes_can_be_seen(service: FastAPI) -> Non
     async def look() -> None:
         seen.append(await value())
 
-    async with get_session_context() as session:
+    async with database.session_context() as session:
         await increment(session)
         after_commit(session, look)
         assert seen == []
@@ -64,7 +57,7 @@ async def test_a_hook_does_not_run_when_nothing_is_stored(service: FastAPI) -> N
 
 
 async def _fail_with(hook: Callable[[], Awaitable[None]]) -> None:
-    async with get_session_context() as session:
+    async with database.session_context() as session:
         await increment(session)
         after_commit(session, hook)
         raise RuntimeError("changed my mind")
@@ -80,7 +73,7 @@ async def test_a_hook_that_fails_undoes_nothing(service: FastAPI) -> None:
     async def go_on() -> None:
         ran.append("second")
 
-    async with get_session_context() as session:
+    async with database.session_context() as session:
         await increment(session)
         after_commit(session, fail)
         after_commit(session, go_on)
@@ -95,7 +88,7 @@ def lost() -> DBAPIError:
 async def test_work_that_lost_is_done_again(
     service: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unit_of_work, "is_conflict", lambda error: isinstance(error, DBAPIError))
+    monkeypatch.setattr(handle, "is_conflict", lambda error: isinstance(error, DBAPIError))
     tries: list[int] = []
 
     async def work(session: AsyncSession) -> str:
@@ -105,14 +98,14 @@ async def test_work_that_lost_is_done_again(
             raise lost()
         return "done"
 
-    assert await in_transaction(work) == "done"
+    assert await database.in_transaction(work) == "done"
     assert (len(tries), await value()) == (3, 1)
 
 
 async def test_work_is_not_done_again_for_ever(
     service: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unit_of_work, "is_conflict", lambda error: isinstance(error, DBAPIError))
+    monkeypatch.setattr(handle, "is_conflict", lambda error: isinstance(error, DBAPIError))
     tries: list[int] = []
 
     async def work(_: AsyncSession) -> None:
@@ -120,7 +113,7 @@ async def test_work_is_not_done_again_for_ever(
         raise lost()
 
     with pytest.raises(OperationalError):
-        await in_transaction(work, attempts=2)
+        await database.in_transaction(work, attempts=2)
     assert len(tries) == 2
 
 
@@ -132,32 +125,34 @@ async def test_another_failure_is_final(service: FastAPI) -> None:
         await session.execute(text("SELECT * FROM no_such_table"))
 
     with pytest.raises(DBAPIError):
-        await in_transaction(work)
+        await database.in_transaction(work)
     assert len(tries) == 1
 
 
 async def test_tables_can_be_made_without_migrations(service: FastAPI) -> None:
     await init_db()
-    async with get_read_session_context() as session:
-        for name in Base.metadata.tables:
-            assert await session.scalar(text(f"SELECT count(*) FROM {name}")) == 0  # noqa: S608
+    for each in DATABASES:
+        async with each.read_session_context() as session:
+            for name in each.metadata.tables:
+                assert await session.scalar(text(f"SELECT count(*) FROM {name}")) == 0  # noqa: S608
 
 
 @pytest.fixture
-def another_database(new_database: NewDatabase) -> Iterator[str]:
-    with new_database() as url:
-        yield url
+def other_databases(new_databases: NewDatabases) -> Iterator[Addresses]:
+    with new_databases() as made:
+        yield made
 
 
 async def test_readers_ask_the_replica(
-    settings: Settings, empty_database: str, another_database: str
+    settings: Settings, empty_databases: Addresses, other_databases: Addresses
 ) -> None:
     """An empty database plays the replica: what was written elsewhere is not there."""
-    addresses = {"database_url": empty_database, "database_replica_url": another_database}
-    async with database.connected(with_changes(settings, **addresses)):
-        async with get_session_context() as session:
+    replica = database.variable.replace("database_url", "database_replica_url")
+    with_replica = empty_databases | {replica: other_databases[database.variable]}
+    async with database.connected(with_changes(settings, **with_replica)):
+        async with database.session_context() as session:
             await session.execute(text("CREATE TABLE written (value INTEGER)"))
             await session.execute(text("SELECT * FROM written"))
-        async with get_read_session_context() as session:
+        async with database.read_session_context() as session:
             with pytest.raises(DBAPIError, match="written"):
                 await session.execute(text("SELECT * FROM written"))

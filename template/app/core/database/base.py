@@ -1,11 +1,11 @@
-"""What every model starts from."""
+"""What every model is made of, whichever database it belongs to."""
 
 import uuid
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 
-from sqlalchemy import MetaData, Uuid
-from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
+from sqlalchemy import Uuid
+from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
 from app.core.database.types import UtcDateTime, utc_now, uuid7
 
@@ -19,17 +19,11 @@ NAMING_CONVENTION = {
 }
 
 
-class Base(DeclarativeBase):
-    """Declarative base; prefer `Model`, which also has an id and times."""
-
-    metadata = MetaData(naming_convention=NAMING_CONVENTION)
-    type_annotation_map: ClassVar = {datetime: UtcDateTime(), uuid.UUID: Uuid()}
+TYPE_ANNOTATION_MAP: dict[Any, Any] = {datetime: UtcDateTime(), uuid.UUID: Uuid()}
 
 
-class Model(Base):
-    """Base of models: `id` (UUIDv7, so it sorts by age), `created_at`, `updated_at`."""
-
-    __abstract__ = True
+class ModelMixin:
+    """What every table has: `id` (UUIDv7, so it sorts by age), `created_at`, `updated_at`."""
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid7, sort_order=-1)
     created_at: Mapped[datetime] = mapped_column(default=utc_now, sort_order=100)

@@ -7,11 +7,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from app.core.database.flavours.flavour import FLAVOUR
-from app.core.database.settings import DatabaseSettings
+from app.core.database.settings import ConnectionSettings
 from app.core.errors import ServiceUnavailableError
 
 
-def build_engine(url: URL, settings: DatabaseSettings) -> AsyncEngine:
+def build_engine(url: URL, settings: ConnectionSettings) -> AsyncEngine:
     """Make an engine; it connects at its first use, so a service starts without its database."""
     options = FLAVOUR.engine_options(settings)
     if settings.db_use_null_pool:

@@ -10,58 +10,84 @@ from typing import Any
 
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
-from sqlalchemy import Connection, MetaData
+from sqlalchemy import Connection
+from sqlalchemy.sql.schema import SchemaItem
 
 from app.core.database.engine import build_engine
 from app.core.database.flavours.flavour import FLAVOUR
-from app.core.database.settings import DatabaseSettings
+from app.core.database.handle import Database
+from app.core.database.layout import DATABASES
+from app.core.database.revision import version_table
+from app.core.database.settings import ConnectionSettings, driver_url
 from app.core.database.types import UtcDateTime
 from app.core.logging import configure_logging
 
 
-def run_migrations(settings: DatabaseSettings, metadata: MetaData) -> None:
-    """Run what the `alembic` command asks for, on the database or as SQL (`--sql`).
+def run_migrations(settings: ConnectionSettings) -> None:
+    """Run what the `alembic` command asks for, on a database or as SQL (`--sql`).
+
+    The section of `alembic.ini` (`alembic --name`) tells which database.
 
     Raises:
         TimeoutError: another migrator held the lock for too long.
     """
     # Standard output is for the SQL that `--sql` asks for.
     configure_logging(settings, sys.stderr)
+    section = context.config.config_ini_section
+    database = next(database for database in DATABASES if database.section == section)
     if context.is_offline_mode():
-        context.configure(dialect_name=FLAVOUR.name, literal_binds=True, **_options(metadata))
+        options = _options(database)
+        context.configure(dialect_name=FLAVOUR.name, literal_binds=True, **options)
         with context.begin_transaction():
             for statement in FLAVOUR.migration_limits(settings.db_migration_statement_timeout):
                 context.execute(statement)
             context.run_migrations()
     else:
-        asyncio.run(_run_online(settings, metadata))
+        asyncio.run(_run_online(database, settings))
 
 
-async def _run_online(settings: DatabaseSettings, metadata: MetaData) -> None:
+async def _run_online(database: Database, settings: ConnectionSettings) -> None:
+    addresses = database.addresses(settings)
     alone = settings.model_copy(update={"db_use_null_pool": True})
-    engine = build_engine(settings.async_migration_url, alone)
+    engine = build_engine(driver_url(addresses.migration or addresses.main), alone)
     async with engine.connect() as connection:
-        await connection.run_sync(_migrate, settings, metadata)
+        await connection.run_sync(_migrate, database, settings)
     await engine.dispose()
 
 
-def _migrate(connection: Connection, settings: DatabaseSettings, metadata: MetaData) -> None:
+def _migrate(connection: Connection, database: Database, settings: ConnectionSettings) -> None:
     limits = settings.db_migration_lock_timeout, settings.db_migration_statement_timeout
     with FLAVOUR.migration_lock(connection, *limits):
-        context.configure(connection=connection, **_options(metadata))
+        context.configure(connection=connection, **_options(database))
         with context.begin_transaction():
             context.run_migrations()
 
 
-def _options(metadata: MetaData) -> dict[str, Any]:
+def _options(database: Database) -> dict[str, Any]:
     return {
-        "target_metadata": metadata,
+        "target_metadata": database.metadata,
+        "version_table": version_table(database.section),
+        "include_object": _is_ours(database),
         "compare_server_default": True,
         "render_as_batch": FLAVOUR.name == "sqlite",
         "render_item": _render_item,
         # SQLite's too: the engine begins its transactions itself (see flavours).
         "transactional_ddl": FLAVOUR.name != "mysql",
     }
+
+
+def _is_ours(database: Database) -> Any:
+    """Leave the tables of the service's other database alone, should both share a server."""
+    others = [other for other in DATABASES if other is not database]
+    foreign = {table for other in others for table in other.metadata.tables}
+    foreign |= {version_table(other.section) for other in others}
+
+    def include_object(
+        _item: SchemaItem, name: str | None, kind: str, _reflected: bool, _other: object
+    ) -> bool:
+        return kind != "table" or name not in foreign
+
+    return include_object
 
 
 def _render_item(kind: str, item: object, autogenerate: AutogenContext) -> str | bool:

@@ -1,7 +1,8 @@
 """How the database attaches itself to the service."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -13,8 +14,9 @@ from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.pool import AsyncAdaptedQueuePool, Pool
 
 from app.core.database.flavours.flavour import FLAVOUR
+from app.core.database.handle import Database
+from app.core.database.layout import DATABASES
 from app.core.database.revision import check_revision
-from app.core.database.session import database
 from app.core.errors import (
     AppException,
     ConflictError,
@@ -33,14 +35,24 @@ log = structlog.get_logger(logger_name="app.database")
 
 @asynccontextmanager
 async def _lifespan(settings: "CoreSettings") -> AsyncIterator[None]:
-    async with database.connected(settings):
+    async with AsyncExitStack() as stack:
+        for database in DATABASES:
+            await stack.enter_async_context(database.connected(settings))
         yield
 
 
-async def _probe(_: "CoreSettings") -> Details:
+async def _probe(database: Database, _: "CoreSettings") -> Details:
     async with database.reading().connect() as connection:
         await connection.execute(text("SELECT 1"))
     return {"pool": _pool_figures(database.engine.pool)}
+
+
+def _checks(database: Database) -> tuple[Check, Check]:
+    migrations = database.name.replace("database", "migrations")
+    return (
+        Check(name=database.name, probe=partial(_probe, database)),
+        Check(name=migrations, probe=partial(check_revision, database)),
+    )
 
 
 def _pool_figures(pool: Pool) -> dict[str, int]:
@@ -88,10 +100,7 @@ piece = Piece(
     name="database",
     needs=("errors", "health"),
     lifespan=_lifespan,
-    checks=(
-        Check(name="database", probe=_probe),
-        Check(name="migrations", probe=check_revision),
-    ),
+    checks=tuple(check for database in DATABASES for check in _checks(database)),
     handlers={
         DBAPIError: answer_database_error,
         PoolTimeoutError: answer_database_error,

@@ -7,13 +7,13 @@ from typing import Any, ClassVar, Generic, TypeVar
 from sqlalchemy import ColumnElement, Select, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.database.base import Model, SoftDeleteMixin
+from app.core.database.base import ModelMixin, SoftDeleteMixin
 from app.core.database.ordering import parse_sort
 from app.core.database.pagination import PageRequest, Rows
 from app.core.database.types import utc_now
 from app.core.errors import NotFoundError
 
-ModelT = TypeVar("ModelT", bound=Model)
+ModelT = TypeVar("ModelT", bound=ModelMixin)
 
 
 class Repository(Generic[ModelT]):
@@ -28,7 +28,7 @@ class Repository(Generic[ModelT]):
         filterable: fields that a caller may filter by, for equality.
     """
 
-    model: ClassVar[type[Model]]
+    model: ClassVar[type[ModelMixin]]
     sortable: ClassVar[tuple[str, ...]] = ("created_at", "updated_at")
     filterable: ClassVar[tuple[str, ...]] = ()
 
@@ -86,7 +86,7 @@ class Repository(Generic[ModelT]):
         """
         ordering = parse_sort(request.sort, self.model, self.sortable)
         wanted = {name: value for name, value in (filters or {}).items() if value is not None}
-        name = f"{self.model.__tablename__}:{scope}:{request.sort}:{sorted(wanted.items())}"
+        name = f"{self.model.__name__}:{scope}:{request.sort}:{sorted(wanted.items())}"
         statement = self.query(*where, *self._equal(wanted))
         if (position := request.position(name)) is not None:
             statement = statement.where(ordering.after(position))

@@ -1,8 +1,9 @@
-"""Settings of the database."""
+"""Settings that hold for every database of the service; the addresses are in the layout."""
 
 from collections.abc import Iterator
+from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, SecretStr
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -12,16 +13,9 @@ from app.core.settings import AppSettings
 _KNOWN_PASSWORDS = frozenset({"", "app", "admin", "changeme", "password", "postgres", "root"})
 
 
-class DatabaseSettings(AppSettings):
-    """Address, pool and time limits of the database."""
+class ConnectionSettings(AppSettings):
+    """Pool and time limits; they hold for each database."""
 
-    database_url: SecretStr = Field(description=f"Address of the database: {FLAVOUR.example}")
-    database_replica_url: SecretStr | None = Field(
-        None, description="Address of a replica, for endpoints that only read"
-    )
-    migration_database_url: SecretStr | None = Field(
-        None, description="Address for migrations, when it differs (no pooler, another role)"
-    )
     db_pool_size: int = Field(5, ge=1, description="Connections that each process keeps open")
     db_max_overflow: int = Field(10, ge=0, description="Further connections under load")
     db_pool_timeout: float = Field(5.0, gt=0, description="Seconds to wait for a connection")
@@ -40,49 +34,34 @@ class DatabaseSettings(AppSettings):
         600, ge=1, description="Seconds that one statement of a migration may take"
     )
 
-    @field_validator("database_url", "database_replica_url", "migration_database_url")
-    @classmethod
-    def _check_address(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            _driver_url(value.get_secret_value())
-        return value
 
-    @property
-    def async_database_url(self) -> URL:
-        """`DATABASE_URL` with the asynchronous driver."""
-        return _driver_url(self.database_url.get_secret_value())
-
-    @property
-    def async_replica_url(self) -> URL | None:
-        """The address of the replica with the asynchronous driver, if there is one."""
-        address = self.database_replica_url
-        return _driver_url(address.get_secret_value()) if address else None
-
-    @property
-    def async_migration_url(self) -> URL:
-        """The address that migrations use, with the asynchronous driver."""
-        chosen = self.migration_database_url or self.database_url
-        return _driver_url(chosen.get_secret_value())
-
-    def insecure(self) -> Iterator[str]:
-        """Name each value that production refuses, with the mend."""
-        yield from super().insecure()
-        url = self.async_database_url
-        if url.host and url.password is not None and str(url.password) in _KNOWN_PASSWORDS:
-            yield "DATABASE_URL must not carry a well-known password"
-
-
-def _driver_url(address: str) -> URL:
+def driver_url(address: SecretStr) -> URL:
     """Accept a plain address, such as `postgresql://…`, and give it the asynchronous driver.
 
     Raises:
         ValueError: it is no address, or one of another kind of database.
     """
     try:
-        url = make_url(address)
+        url = make_url(address.get_secret_value())
     except ArgumentError:
         raise ValueError(f"is no database address such as {FLAVOUR.example}") from None
     scheme = url.drivername.partition("+")[0]
     if scheme not in FLAVOUR.schemes:
         raise ValueError(f"must start with {FLAVOUR.schemes[0]}://, not {scheme}://")
     return FLAVOUR.adapt(url.set(drivername=FLAVOUR.driver))
+
+
+def _checked(address: SecretStr) -> SecretStr:
+    driver_url(address)
+    return address
+
+
+DatabaseUrl = Annotated[SecretStr, AfterValidator(_checked)]
+"""The address of a database; never printed."""
+
+
+def insecure_address(name: str, address: SecretStr) -> Iterator[str]:
+    """Say why production refuses an address, if it does."""
+    url = driver_url(address)
+    if url.host and url.password is not None and str(url.password) in _KNOWN_PASSWORDS:
+        yield f"{name} must not carry a well-known password"

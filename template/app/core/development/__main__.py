@@ -4,15 +4,13 @@ Without a DATABASE_URL, in the environment or in `.env`, a database server of it
 and stopped with the service; its data stays in `.local/`.
 """
 
-import os
 import socket
 import sys
 
 import uvicorn
-from alembic import command
-from alembic.config import Config
 
-from app.core.development.local import Address, database_url
+from app.core.development.local import local_databases
+from app.core.migrate import upgrade
 from app.core.settings import AppSettings, load_settings
 
 
@@ -22,11 +20,10 @@ def main() -> None:
     Raises:
         SystemExit: the port is taken, or the settings are incomplete; one line says which.
     """
-    settings = load_settings(Address)
+    settings = load_settings(AppSettings)
     _check_port(settings.host, settings.port)
-    with database_url(settings.database_url) as url:
-        os.environ["DATABASE_URL"] = url
-        command.upgrade(Config("alembic.ini"), "head")
+    with local_databases():
+        upgrade()
         _announce(settings)
         uvicorn.run(
             "app.main:app",

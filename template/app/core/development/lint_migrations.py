@@ -15,14 +15,18 @@ from alembic import command
 from alembic.config import Config
 
 from app.core.database.flavours.flavour import FLAVOUR
+from app.core.database.layout import DATABASES
 
 
 def main() -> int:
     """Give squawk's exit status, which is 0 when it finds nothing."""
-    os.environ.setdefault("DATABASE_URL", FLAVOUR.example)
     os.environ["LOG_LEVEL"] = "WARNING"
     sql = io.StringIO()
-    command.upgrade(Config("alembic.ini", output_buffer=sql), "head", sql=True)
+    for database in DATABASES:
+        os.environ.setdefault(database.variable.upper(), FLAVOUR.example)
+    for database in DATABASES:
+        config = Config("alembic.ini", ini_section=database.section, output_buffer=sql)
+        command.upgrade(config, "head", sql=True)
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "migrations.sql"
         file.write_text(sql.getvalue())

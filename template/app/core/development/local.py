@@ -1,32 +1,37 @@
-"""Which database to work with while developing."""
+"""Which databases to work with while developing."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pydantic import create_model
+
+from app.core.database.layout import DATABASES
 from app.core.development.flavour import create_database, local_server
-from app.core.settings import AppSettings
+from app.core.settings import AppSettings, load_settings
 
 LOCAL_DATA = Path(".local")
-DATABASE = "development"
-
-
-class Address(AppSettings):
-    """What can be read before there is a database."""
-
-    database_url: str | None = None
+VARIABLES = [database.variable for database in DATABASES]
+Given = create_model(  # type: ignore[call-overload]
+    "Given", __base__=AppSettings, **dict.fromkeys(VARIABLES, (str | None, None))
+)
 
 
 @contextmanager
-def database_url(given: str | None) -> Iterator[str]:
-    """Use the given address, or run a database server of this directory's own.
+def local_databases() -> Iterator[None]:
+    """Give every database an address: the one that is set, or that of a server of our own.
 
-    Yields:
-        The address of the database; the server's data stays in `.local/`.
+    Inside of the block the environment is complete. The server's data stays in `.local/`.
     """
-    if given:
-        yield given
+    given = load_settings(Given)
+    missing = [name for name in VARIABLES if getattr(given, name) is None]
+    if not missing:
+        yield
         return
     with local_server(LOCAL_DATA) as server:
-        yield asyncio.run(create_database(server, DATABASE))
+        for name in missing:
+            own = name.replace("database_url", "development")
+            os.environ[name.upper()] = asyncio.run(create_database(server, own))
+        yield

@@ -1,16 +1,19 @@
 """Migrations for development: `make migrate` applies them, with `m="message"` it makes one first.
 
-Without a DATABASE_URL the database of `make dev` is used.
+Without an address in the environment or in `.env`, the database of `make dev` is used.
 """
 
 import argparse
-import os
+import sys
+from collections.abc import Iterable
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.operations.ops import MigrationScript
 
-from app.core.development.local import Address, database_url
-from app.core.settings import load_settings
+from app.core.development.local import local_databases
+from app.core.migrate import configurations, upgrade
 
 
 def main() -> None:
@@ -18,13 +21,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make migrate")
     parser.add_argument("--message", help="make a revision with this message first")
     message = parser.parse_args().message
-    config = Config("alembic.ini")
-    with database_url(load_settings(Address).database_url) as url:
-        os.environ["DATABASE_URL"] = url
-        command.upgrade(config, "head")
+    with local_databases():
+        upgrade()
         if message:
-            command.revision(config, message, autogenerate=True)
-            command.upgrade(config, "head")
+            for config in configurations():
+                _make_revision(config, message)
+            upgrade()
+
+
+def _make_revision(config: Config, message: str) -> None:
+    command.revision(
+        config, message, autogenerate=True, process_revision_directives=_unless_nothing_changed
+    )
+
+
+def _unless_nothing_changed(
+    _context: MigrationContext,
+    _revision: str | Iterable[str | None],
+    scripts: list[MigrationScript],
+) -> None:
+    operations = scripts[0].upgrade_ops
+    if operations is not None and operations.is_empty():
+        scripts.clear()
+        sys.stdout.write("The models say nothing new: no migration is needed\n")
 
 
 if __name__ == "__main__":

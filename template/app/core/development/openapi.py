@@ -6,13 +6,15 @@ import sys
 from pathlib import Path
 
 from app.core.database.flavours.flavour import FLAVOUR
+from app.core.database.layout import DATABASES
 
 TARGET = Path("openapi.json")
 
 
 def main() -> None:
     """Write `openapi.json`; needs no database, only the application's routes."""
-    os.environ.setdefault("DATABASE_URL", FLAVOUR.example)
+    for database in DATABASES:
+        os.environ.setdefault(database.variable.upper(), FLAVOUR.example)
     from app.main import app  # noqa: PLC0415 - reads the environment when it is imported
 
     TARGET.write_text(json.dumps(app.openapi(), indent=2) + "\n", encoding="utf-8")

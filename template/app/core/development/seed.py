@@ -1,33 +1,31 @@
 """Store the data that a new database begins with: `make seed`.
 
-Without a DATABASE_URL the database of `make dev` is used.
+Without an address in the environment or in `.env`, the database of `make dev` is used.
 """
 
 import asyncio
-import os
-
-from alembic import command
-from alembic.config import Config
+from contextlib import AsyncExitStack
 
 from app.config import Settings
-from app.core.database import get_session_context
-from app.core.database.session import database
-from app.core.development.local import Address, database_url
+from app.core.database.layout import DATABASES
+from app.core.development.local import local_databases
+from app.core.migrate import upgrade
 from app.core.settings import load_settings
 from app.seed import seed
 
 
 async def run(settings: Settings) -> None:
-    """Run `app.seed.seed` in one transaction."""
-    async with database.connected(settings), get_session_context() as session:
-        await seed(session)
+    """Run `app.seed.seed` with every database at hand."""
+    async with AsyncExitStack() as stack:
+        for database in DATABASES:
+            await stack.enter_async_context(database.connected(settings))
+        await seed()
 
 
 def main() -> None:
-    """Find the database, migrate it and seed it."""
-    with database_url(load_settings(Address).database_url) as url:
-        os.environ["DATABASE_URL"] = url
-        command.upgrade(Config("alembic.ini"), "head")
+    """Find the databases, migrate and seed them."""
+    with local_databases():
+        upgrade()
         asyncio.run(run(load_settings(Settings)))
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 if TYPE_CHECKING:
-    from app.core.database.settings import DatabaseSettings
+    from app.core.database.settings import ConnectionSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Flavour:
     schemes: tuple[str, ...]
     example: str
     adapt: Callable[[URL], URL]
-    engine_options: "Callable[[DatabaseSettings], dict[str, Any]]"
+    engine_options: "Callable[[ConnectionSettings], dict[str, Any]]"
     prepare: Callable[[AsyncEngine], None]
     lost_conflict: Callable[[DBAPIError], bool]
     timed_out: Callable[[DBAPIError], bool]

@@ -11,14 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.core.database.flavours.base import Flavour
 
 if TYPE_CHECKING:
-    from app.core.database.settings import DatabaseSettings
+    from app.core.database.settings import ConnectionSettings
 
 
 def _adapt(url: URL) -> URL:
     return url.update_query_dict({"charset": "utf8mb4"})
 
 
-def _engine_options(settings: "DatabaseSettings") -> dict[str, Any]:
+def _engine_options(settings: "ConnectionSettings") -> dict[str, Any]:
     # Strict: a value that does not fit is an error, not a warning and a shorter value.
     # The first comment is run by MariaDB only: MySQL has no limit that covers every statement.
     limit = f"/*M! max_statement_time = {settings.db_statement_timeout}, */"

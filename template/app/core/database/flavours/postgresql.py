@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.core.database.flavours.base import Flavour
 
 if TYPE_CHECKING:
-    from app.core.database.settings import DatabaseSettings
+    from app.core.database.settings import ConnectionSettings
 
 MIGRATION_LOCK = 7_463_229_091
 """Any number will do, as long as every migrator of this service uses the same."""
@@ -27,7 +27,7 @@ def _adapt(url: URL) -> URL:
     return url.set(query=query)
 
 
-def _engine_options(settings: "DatabaseSettings") -> dict[str, Any]:
+def _engine_options(settings: "ConnectionSettings") -> dict[str, Any]:
     connect: dict[str, Any] = {"timeout": settings.db_connect_timeout}
     if settings.db_use_null_pool:
         # Behind a transaction pooler each statement may meet another server process, and

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.core.database.flavours.base import Flavour
 
 if TYPE_CHECKING:
-    from app.core.database.settings import DatabaseSettings
+    from app.core.database.settings import ConnectionSettings
 
 BUSY_SECONDS = 5
 
@@ -20,7 +20,7 @@ def _adapt(url: URL) -> URL:
     return url
 
 
-def _engine_options(settings: "DatabaseSettings") -> dict[str, Any]:
+def _engine_options(settings: "ConnectionSettings") -> dict[str, Any]:
     return {"connect_args": {"timeout": BUSY_SECONDS}}
 
 

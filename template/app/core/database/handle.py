@@ -1,0 +1,212 @@
+"""A database of the service: its engine, its sessions, its tables and its migrations."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import stamina
+import structlog
+from pydantic import SecretStr
+from sqlalchemy import MetaData, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
+from sqlalchemy.orm import DeclarativeBase, Session
+
+from app.core.database.engine import build_engine
+from app.core.database.flavours.flavour import FLAVOUR
+from app.core.database.settings import ConnectionSettings, driver_url
+
+log = structlog.get_logger(logger_name="app.database")
+ResultT = TypeVar("ResultT")
+Hook = Callable[[], Awaitable[None]]
+
+_HOOKS = "after_commit"
+_NOT_STARTED = "the database is used outside of the application's lifespan"
+
+
+class ReadSession(AsyncSession):
+    """A session that cannot write; each SELECT stands for itself, which saves round trips."""
+
+
+class _ReadOnlySession(Session):
+    """The synchronous inside of a `ReadSession`."""
+
+
+@event.listens_for(_ReadOnlySession, "before_flush")
+def _refuse_to_write(*_: object) -> None:
+    raise RuntimeError("this session only reads: use a session that writes")
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a database is: for everything, for reading only, for migrations."""
+
+    main: SecretStr
+    replica: SecretStr | None = None
+    migration: SecretStr | None = None
+
+
+class Database:
+    """One database, usable between start and stop of the application.
+
+    Args:
+        name: its name in health reports.
+        section: its section in `alembic.ini`, which names its migrations.
+        base: the declarative base of its models.
+        variable: the field of the settings that holds its main address.
+        addresses: finds all of its addresses in the settings.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        section: str,
+        base: type[DeclarativeBase],
+        variable: str,
+        addresses: Callable[[Any], Addresses],
+    ) -> None:
+        self.name = name
+        self.section = section
+        self.base = base
+        self.variable = variable
+        self.addresses = addresses
+        self._engine: AsyncEngine | None = None
+        self._sessions: async_sessionmaker[AsyncSession] | None = None
+        self._read_sessions: async_sessionmaker[ReadSession] | None = None
+
+    # --- life ---
+
+    @property
+    def metadata(self) -> MetaData:
+        """Its tables."""
+        return self.base.metadata
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The engine.
+
+        Raises:
+            RuntimeError: the application does not run.
+        """
+        if self._engine is None:
+            raise RuntimeError(_NOT_STARTED)
+        return self._engine
+
+    def reading(self) -> AsyncEngine:
+        """The engine for looking only: without a transaction, so it holds up nobody."""
+        return self.engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    @asynccontextmanager
+    async def connected(self, settings: ConnectionSettings) -> AsyncIterator[None]:
+        """Hold the engines; connections are made when they are needed."""
+        addresses = self.addresses(settings)
+        engine = build_engine(driver_url(addresses.main), settings)
+        replica = addresses.replica
+        reader = build_engine(driver_url(replica), settings) if replica else engine
+        before = self._engine, self._sessions, self._read_sessions
+        self._engine = engine
+        self._bind(engine, reader.execution_options(isolation_level="AUTOCOMMIT"))
+        try:
+            yield
+        finally:
+            self._engine, self._sessions, self._read_sessions = before
+            await engine.dispose()
+            await reader.dispose()
+
+    @contextmanager
+    def bound_to(self, connection: AsyncConnection) -> Iterator[None]:
+        """Run every session in savepoints of one connection: for tests, which roll it back."""
+        before = self._sessions, self._read_sessions
+        self._bind(connection, connection)
+        try:
+            yield
+        finally:
+            self._sessions, self._read_sessions = before
+
+    def _bind(
+        self, writing: AsyncEngine | AsyncConnection, reading: AsyncEngine | AsyncConnection
+    ) -> None:
+        self._sessions = async_sessionmaker(
+            writing, expire_on_commit=False, join_transaction_mode="create_savepoint"
+        )
+        self._read_sessions = async_sessionmaker(
+            reading,
+            class_=ReadSession,
+            sync_session_class=_ReadOnlySession,
+            expire_on_commit=False,
+            join_transaction_mode="create_savepoint",
+        )
+
+    # --- sessions ---
+
+    @asynccontextmanager
+    async def session_context(self) -> AsyncIterator[AsyncSession]:
+        """A session outside of requests: commits at the end, rolls back when anything is raised."""
+        if self._sessions is None:
+            raise RuntimeError(_NOT_STARTED)
+        async with self._sessions() as session:
+            yield session
+            await session.commit()
+        await _run_hooks(session)
+
+    @asynccontextmanager
+    async def read_session_context(self) -> AsyncIterator[ReadSession]:
+        """A session that only reads, outside of requests."""
+        if self._read_sessions is None:
+            raise RuntimeError(_NOT_STARTED)
+        async with self._read_sessions() as session:
+            yield session
+
+    async def get_session(self) -> AsyncIterator[AsyncSession]:
+        """The session of a request: a dependency, committed before the answer is sent."""
+        async with self.session_context() as session:
+            yield session
+
+    async def get_read_session(self) -> AsyncIterator[ReadSession]:
+        """The session of a request that only reads: a dependency."""
+        async with self.read_session_context() as session:
+            yield session
+
+    async def in_transaction(
+        self, work: Callable[[AsyncSession], Awaitable[ResultT]], *, attempts: int = 3
+    ) -> ResultT:
+        """Do a piece of work in its own transaction; again, when it loses against another one.
+
+        Args:
+            work: called with a new session each time, so it must do all of its reading itself.
+            attempts: how often it is tried.
+
+        Raises:
+            DBAPIError: it lost every time.
+        """
+        async for attempt in stamina.retry_context(
+            on=is_conflict, attempts=attempts, wait_initial=0.02, wait_max=0.5
+        ):
+            with attempt:
+                async with self.session_context() as session:
+                    return await work(session)
+        raise AssertionError("stamina raises when it gives up")
+
+
+def is_conflict(error: Exception) -> bool:
+    """Whether a transaction lost against another one, and may win when it is tried again."""
+    return isinstance(error, DBAPIError) and FLAVOUR.lost_conflict(error)
+
+
+def after_commit(session: AsyncSession, hook: Hook) -> None:
+    """Do something once this session's changes are committed, and not at all if they never are.
+
+    For what others must not see too early, such as messages. A hook that fails is logged: the
+    changes are stored by then, so nothing is undone and the caller is not told.
+    """
+    session.info.setdefault(_HOOKS, []).append(hook)
+
+
+async def _run_hooks(session: AsyncSession) -> None:
+    for hook in session.info.pop(_HOOKS, ()):
+        try:
+            await hook()
+        except Exception:
+            log.exception("a hook after the commit failed")

@@ -1,0 +1,23 @@
+"""Indexes of live rows."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "user_0002"
+down_revision = "user_0001"
+branch_labels = None
+depends_on = None
+
+LIVE = sa.text("deleted_at IS NULL")
+
+
+def upgrade() -> None:
+    # The table is new. On a large one, PostgreSQL builds an index without holding up writers:
+    # `with op.get_context().autocommit_block():` and `postgresql_concurrently=True`.
+    op.create_index(
+        "ix_projects_name_live", "projects", ["name"], postgresql_where=LIVE, sqlite_where=LIVE
+    )
+
+
+def downgrade() -> None:
+    op.drop_index("ix_projects_name_live", table_name="projects")

@@ -1,0 +1,18 @@
+"""Constraints."""
+
+from alembic import op
+
+revision = "user_0003"
+down_revision = "user_0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("projects") as table:
+        table.create_check_constraint(op.f("ck_projects_name_not_empty"), "name <> ''")
+
+
+def downgrade() -> None:
+    with op.batch_alter_table("projects") as table:
+        table.drop_constraint(op.f("ck_projects_name_not_empty"), type_="check")
