@@ -26,6 +26,7 @@ from app.core.database.settings import ConnectionSettings, DatabaseUrl, insecure
 
 __all__ = [
     "DATABASES",
+    "DatabaseSettings",
     "GeneralBase",
     "GeneralModel",
     "GeneralReadSessionDep",

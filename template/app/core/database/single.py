@@ -22,6 +22,7 @@ from app.core.database.settings import ConnectionSettings, DatabaseUrl, insecure
 __all__ = [
     "DATABASES",
     "Base",
+    "DatabaseSettings",
     "Model",
     "ReadSessionDep",
     "SessionDep",
