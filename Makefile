@@ -1,0 +1,65 @@
+# Needs Python 3.11 or later, git, make and a package index; everything else is installed here:
+PYTHON ?= python3
+VENV ?= .venv
+
+bin := $(VENV)/bin
+# The interpreter is always named, so that a version manager or an active environment does not
+# lead uv astray.
+install := $(bin)/uv pip install --quiet --python $(bin)/python
+export UV_PYTHON_DOWNLOADS := never
+unexport VIRTUAL_ENV
+
+# Processes that run tests at the same time.
+WORKERS ?= auto
+
+.DEFAULT_GOAL := help
+.PHONY: help service test quick lint format lock clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; \
+	  do printf '%-9s %s\n' "$$name" "$$text"; done
+
+service: $(bin)/copier ## Render a service and start it: DIR=../my-service [ANSWERS="database=mysql"] [PORT=8001]
+	@$(bin)/python -m tools.service "$(DIR)" $(ANSWERS)
+
+test: $(bin)/.complete ## Run all tests [ARGS="-k sqlite"]
+	@$(bin)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS)
+
+quick: $(bin)/.complete ## Run the tests to have by while working: the files, and the smallest service
+	@$(bin)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS) \
+	  -k "contract or contents or closure or (services and sqlite-examples)"
+
+lint: $(bin)/.complete ## Check style and types
+	@$(bin)/ruff check .
+	@$(bin)/ruff format --check .
+	@$(bin)/mypy
+
+format: $(bin)/.complete ## Mend what ruff can mend
+	@$(bin)/ruff check --fix .
+	@$(bin)/ruff format .
+
+lock: $(bin)/uv ## Pin the newest allowed versions in requirements.txt
+	@$(bin)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url \
+	  --no-annotate --custom-compile-command "make lock" --group dev --group services \
+	  --output-file requirements.txt
+
+clean: ## Remove what the commands above have made
+	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+
+$(bin)/.complete: requirements.txt $(bin)/uv
+	@echo "Installing the tools and all dependencies of rendered services into $(VENV)"
+	@$(install) --requirement requirements.txt
+	@touch $@
+
+$(bin)/copier: requirements.txt $(bin)/uv
+	@echo "Installing Copier into $(VENV)"
+	@$(install) --constraint requirements.txt copier
+	@touch $@
+
+$(bin)/uv: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
+	  "Python 3.11 or later is needed: name one, for example make PYTHON=python3.13" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(bin)/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint requirements.txt uv
+	@touch $@

@@ -1,0 +1,68 @@
+"""The last lines of a test run: what was rendered, what was run, and what could not be."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from tests.support.matrix import Matrix
+from tests.support.render import Renderer
+from tests.support.services import Services
+from tests.support.template import Template
+
+Reports = list[pytest.TestReport]
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory in which a service may run a database server.
+
+    Not pytest's own `tmp_path`: as root PostgreSQL runs as another user, and every pytest that
+    starts closes the way to those directories to others.
+    """
+    with TemporaryDirectory(prefix="groundwork-", ignore_cleanup_errors=True) as directory:
+        yield Path(directory).resolve()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Count combinations and services, and name each test that could not run."""
+    template = Template()
+    matrix, renderer = Matrix(template), Renderer(template)
+    services = [service.name for service in Services(matrix, renderer).distinct]
+    reports: Reports = [
+        report
+        for outcome in ("passed", "failed", "skipped")
+        for report in terminalreporter.stats.get(outcome, [])
+        if isinstance(report, pytest.TestReport)
+    ]
+    files = [int(str(value)) for value in _noted("contents", reports)]
+    run = set(map(str, _noted("service", [report for report in reports if report.passed])))
+    legal = matrix.count()
+    rendered = legal if len(files) == len(renderer.sources) else 0
+
+    terminalreporter.section("combinations")
+    terminalreporter.write_line(
+        f"{legal} legal combinations of answers, {rendered} rendered"
+        f" ({sum(files)} distinct contents of {len(files)} files);"
+        f" {len(services)} distinct services, {len(run)} run"
+    )
+    if missing := [name for name in services if name not in run]:
+        terminalreporter.write_line(f"services not run: {', '.join(missing)}")
+    skipped = list(_not_run(reports))
+    terminalreporter.write_line(f"{len(skipped)} tests could not run")
+    for line in skipped:
+        terminalreporter.write_line(f"  {line}")
+
+
+def _noted(name: str, reports: Reports) -> Iterator[object]:
+    for report in reports:
+        if report.when == "call":
+            yield from (value for key, value in report.user_properties if key == name)
+
+
+def _not_run(reports: Reports) -> Iterator[str]:
+    for report in reports:
+        if report.skipped:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+            yield f"{report.nodeid}: {str(reason).removeprefix('Skipped: ')}"

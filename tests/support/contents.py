@@ -1,0 +1,93 @@
+"""Everything that a file of a rendered service can say, over all legal combinations."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from jinja2 import nodes
+from jinja2.sandbox import SandboxedEnvironment
+
+from tests.support.matrix import Matrix
+from tests.support.render import Renderer
+from tests.support.template import SUFFIX, Answers
+
+
+@dataclass(frozen=True)
+class Content:
+    """One of the things that a file can say.
+
+    Attributes:
+        text: the content.
+        answers: legal answers that give it.
+    """
+
+    text: str
+    answers: Answers
+
+
+class Contents:
+    """Gives all distinct contents of each file, rendering as little as possible for it."""
+
+    def __init__(self, matrix: Matrix, renderer: Renderer) -> None:
+        self.matrix = matrix
+        self.renderer = renderer
+        self._sample = cache(matrix.covering)
+
+    def of(self, path: str) -> Sequence[Content]:
+        """List what a file says in the combinations that have it.
+
+        The answers file repeats every answer, so it has as many contents as there are
+        combinations: for it, those that show each pair of answers stand for all.
+        """
+        name = self.renderer.sources[path]
+        found: dict[bytes, Answers] = {}
+        for answers in self._combinations(name):
+            if not self.renderer.excluded(answers)(path):
+                found.setdefault(self.renderer.content(path, answers), answers)
+        return [Content(content.decode(), answers) for content, answers in found.items()]
+
+    def _combinations(self, name: str) -> Iterable[Answers]:
+        template = self.renderer.template
+        if name.endswith(SUFFIX) and "_copier_answers" in template.variables(template.read(name)):
+            return self._sample()
+        return (
+            projection.answers for projection in self.matrix.projections(template.switches(name))
+        )
+
+
+class BranchRecorder(SandboxedEnvironment):
+    """A Jinja environment that notes which way each condition went."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.conditions: set[str] = set()
+        self.taken: set[tuple[str, bool]] = set()
+        self.globals["_note_branch"] = self._note
+
+    def dead_branches(self) -> list[str]:
+        """List the conditions that never were true, or never false."""
+        return sorted(
+            f"{condition} is never {str(outcome).lower()}"
+            for condition in self.conditions
+            for outcome in (True, False)
+            if (condition, outcome) not in self.taken
+        )
+
+    def _note(self, condition: str, outcome: Any) -> Any:
+        self.taken.add((condition, bool(outcome)))
+        return outcome
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        tree = super()._parse(source, name, filename)
+        if name is None or not name.endswith(SUFFIX):
+            return tree
+        for position, branch in enumerate(tree.find_all((nodes.If, nodes.CondExpr))):
+            condition = f"{name}: condition {position + 1}, line {branch.lineno},"
+            self.conditions.add(condition)
+            function = nodes.Name("_note_branch", "load", lineno=branch.lineno)
+            arguments = [nodes.Const(condition), branch.test]  # type: ignore[attr-defined]
+            branch.test = nodes.Call(  # type: ignore[attr-defined]
+                function, arguments, [], None, None, lineno=branch.lineno
+            ).set_environment(self)
+        return tree

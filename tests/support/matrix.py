@@ -1,0 +1,238 @@
+"""All legal combinations of answers, without listing them one by one.
+
+Questions with choices and yes/no questions take all their values. A question with a free answer
+takes the representatives declared here, once per question; one without is refused, so that a new
+question cannot be forgotten. Texts move together: nothing may branch on a text (a contract test
+says so), so crossing them with each other would only repeat work.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.support.answers import Resolver
+from tests.support.template import Answers, Question, Template
+
+DEFAULT = object()
+"""Stands for whatever the question's default comes to."""
+
+SPREAD: Mapping[str, tuple[Any, ...]] = {
+    "port_base": (0, 1024, 5200, 64000),
+}
+"""Free answers that switch something: crossed with everything else."""
+
+TEXTS: Mapping[str, tuple[Any, ...]] = {
+    "project_name": (DEFAULT, "X", "null", "L'Été à la plage: 100% #1 & more [beta] - 'quoted'"),
+    "project_slug": (DEFAULT, "x", "no", "a-very-long-name-of-a-service-4-42-x-end"),
+    "description": (
+        DEFAULT,
+        "",
+        "- *all*: @home, ~",
+        "It's #1: 100% naïve & 'quoted' [docs] \u2713",
+    ),
+    "author_name": (DEFAULT, "O", "@me", "Zoë O'Neill & Sons: #1"),
+    "author_email": (DEFAULT, "a@b", "0@1.e2", "first.last+tag@sub.example.co.uk"),
+}
+"""Free answers that are only printed: the n-th of each goes with the n-th of the others."""
+
+
+@dataclass(frozen=True)
+class Projection:
+    """One of the distinct things that legal combinations give for some of the questions.
+
+    Attributes:
+        answers: a full, legal set of answers that gives it.
+        combinations: how many legal combinations give it.
+    """
+
+    answers: Answers
+    combinations: int
+
+
+@dataclass
+class _State:
+    row: int
+    answers: Answers
+    combinations: int
+
+
+class Matrix:
+    """The combinations of one template.
+
+    Raises:
+        LookupError: a question has a free answer and no representatives.
+    """
+
+    def __init__(
+        self,
+        template: Template,
+        spread: Mapping[str, tuple[Any, ...]] = SPREAD,
+        texts: Mapping[str, tuple[Any, ...]] = TEXTS,
+    ) -> None:
+        self.template = template
+        self.resolver = Resolver(template)
+        self.spread = spread
+        self.texts = {name: values for name, values in texts.items() if name in template.questions}
+        self.text_rows = range(max((len(values) for values in texts.values()), default=1))
+        for question in template.asked:
+            self.values(question)
+
+    def values(self, question: Question) -> tuple[Any, ...]:
+        """Give the values that stand for a question."""
+        if question.type == "bool":
+            return (True, False)
+        if question.choices:
+            return question.choices
+        for declared in (self.spread, self.texts):
+            if question.name in declared:
+                return declared[question.name]
+        raise LookupError(
+            f"{question.name} has a free answer: declare representatives in {__name__}"
+        )
+
+    def count(self) -> int:
+        """Count the legal combinations."""
+        return sum(projection.combinations for projection in self.projections(()))
+
+    def texts_of(self, row: int) -> Answers:
+        """Give the texts that go together in one row, without those that are defaults."""
+        return {
+            name: values[row] for name, values in self.texts.items() if values[row] is not DEFAULT
+        }
+
+    def projections(
+        self, names: Iterable[str], fixed: Mapping[str, Any] | None = None
+    ) -> list[Projection]:
+        """List what legal combinations give for the questions `names`, each distinct thing once.
+
+        Combinations that agree in `names` and in all that later questions look at are carried on
+        as one, so millions of combinations cost no more than their distinct projections.
+
+        Args:
+            names: asked questions.
+            fixed: only combinations with these answers.
+        """
+        fixed = fixed or {}
+        wanted = frozenset(names) | fixed.keys()
+        states = {(row,): _State(row, {}, 1) for row in self.text_rows}
+        for position, question in enumerate(self.template.asked):
+            kept = wanted | self._looked_at_after(position)
+            rows_matter = self._rows_matter(kept, position)
+            merged: dict[tuple[Any, ...], _State] = {}
+            for state in states.values():
+                for answers in self._answered(question, state, fixed):
+                    key = (
+                        state.row if rows_matter else None,
+                        *(repr(answers[name]) for name in answers if name in kept),
+                    )
+                    seen = merged.setdefault(key, _State(state.row, answers, 0))
+                    seen.combinations += state.combinations
+            states = merged
+        return [
+            Projection(self._complete(state.answers), state.combinations)
+            for state in states.values()
+        ]
+
+    def presets(self) -> dict[str, Answers]:
+        """Give what each preset comes to when every other question keeps its default."""
+        return {
+            preset: self.resolver.resolve({"preset": preset})
+            for preset in self.template.questions["preset"].choices
+        }
+
+    def pairs(self) -> list[tuple[tuple[str, Any], tuple[str, Any]]]:
+        """List every legal pair of answers to two questions."""
+        names = [question.name for question in self.template.asked]
+        return [
+            ((first, projection.answers[first]), (second, projection.answers[second]))
+            for first, second in itertools.combinations(names, 2)
+            for projection in self.projections((first, second))
+        ]
+
+    def covering(self) -> list[Answers]:
+        """Choose few combinations in which each legal pair of answers occurs.
+
+        Greedy: each row starts with a pair not seen yet and takes, question by question, the legal
+        value that adds the most unseen pairs.
+        """
+        missing = dict.fromkeys(_pair_key(*pair) for pair in self.pairs())
+        rows = []
+        while missing:
+            row = self._row(missing)
+            rows.append(row)
+            for pair in self._pairs_of(row):
+                missing.pop(pair, None)
+        return rows
+
+    def _row(self, missing: Mapping[tuple[str, ...], None]) -> Answers:
+        first, first_value, second, second_value = next(iter(missing))
+        start = next(
+            projection.answers
+            for projection in self.projections((first, second))
+            if _pair_key(*((name, projection.answers[name]) for name in (first, second)))
+            == (first, first_value, second, second_value)
+        )
+        fixed = {first: start[first], second: start[second]}
+        for question in self.template.asked:
+            if question.name in fixed:
+                continue
+            candidates = [
+                projection.answers[question.name]
+                for projection in self.projections((question.name,), fixed)
+            ]
+            fixed[question.name] = max(
+                candidates,
+                key=lambda value, name=question.name: sum(  # type: ignore[misc]
+                    pair in missing for pair in self._pairs_of({**fixed, name: value})
+                ),
+            )
+        return self.resolver.resolve(fixed)
+
+    def _pairs_of(self, answers: Answers) -> Iterator[tuple[str, ...]]:
+        names = [question.name for question in self.template.asked if question.name in answers]
+        for first, second in itertools.combinations(names, 2):
+            yield _pair_key((first, answers[first]), (second, answers[second]))
+
+    def _answered(
+        self, question: Question, state: _State, fixed: Mapping[str, Any]
+    ) -> Iterator[Answers]:
+        """Give each legal way to go on after `state` with an answer to `question`."""
+        answers = state.answers
+        values = self.values(question)
+        if question.name in self.texts:
+            values = (values[state.row],)
+        if not self.resolver.is_asked(question, answers):
+            values = (DEFAULT,)
+        for value in values:
+            if value is DEFAULT:
+                value = self.resolver.default(question, answers)
+            if fixed.get(question.name, value) != value:
+                continue
+            extended = {**answers, question.name: value}
+            if not self.resolver.refusal(question, extended):
+                yield extended
+
+    def _looked_at_after(self, position: int) -> frozenset[str]:
+        later = self.template.asked[position + 1 :]
+        return self.template.asked_behind(
+            variable
+            for question in later
+            for text in question.logic
+            for variable in self.template.variables(text) - {question.name}
+        )
+
+    def _rows_matter(self, kept: frozenset[str], position: int) -> bool:
+        later = {question.name for question in self.template.asked[position + 1 :]}
+        return bool(kept & later & self.texts.keys())
+
+    def _complete(self, answers: Answers) -> Answers:
+        completed = dict(answers)
+        for question in self.template.questions.values():
+            if question.computed:
+                completed[question.name] = self.resolver.default(question, completed)
+        return completed
+
+
+def _pair_key(first: tuple[str, Any], second: tuple[str, Any]) -> tuple[str, ...]:
+    return (first[0], repr(first[1]), second[0], repr(second[1]))

@@ -1,0 +1,203 @@
+"""Running what was rendered: commands in a service's directory, and its server over HTTP."""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx2
+
+START_SECONDS = 60
+STOP_SECONDS = 60
+COMMAND_SECONDS = 600
+
+KEPT = (
+    *("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TMPDIR", "USER"),
+    *("SSL_CERT_DIR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT"),
+    *("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy"),
+    *("PIP_CONFIG_FILE", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_INDEX_URL"),
+    *("UV_CACHE_DIR", "UV_CONFIG_FILE", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL"),
+    *("XDG_CACHE_HOME", "XDG_CONFIG_HOME"),
+)
+"""What of the environment a service may see: nothing that could answer a setting of its own."""
+
+KEEP_SERVER = """
+import sys
+from pathlib import Path
+from app.core.development.flavour import local_server
+with local_server(Path(sys.argv[1])) as address:
+    print(address, flush=True)
+    sys.stdin.read()
+"""
+CREATE_DATABASE = """
+import asyncio, sys
+from app.core.development.flavour import create_database
+print(asyncio.run(create_database(*sys.argv[1:])))
+"""
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Give a clean environment with some variables of one's own."""
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    return {**kept, "PYTHONDONTWRITEBYTECODE": "1", **variables}
+
+
+def python(directory: Path, *arguments: str, **variables: str) -> str:
+    """Run this interpreter in a service's directory and give what it prints.
+
+    Raises:
+        AssertionError: the command failed; with all that it said.
+    """
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=directory,
+        env=environment(**variables),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_SECONDS,
+    )
+    assert done.returncode == 0, f"{' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@contextmanager
+def database_server(directory: Path, data: Path) -> Iterator[str]:
+    """Run the database server that a service brings along for development and tests.
+
+    Args:
+        directory: a rendered service.
+        data: where the server keeps its files.
+
+    Yields:
+        The address of an account that may create databases.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", KEEP_SERVER, str(data)],
+        cwd=directory,
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdin
+    assert process.stdout
+    try:
+        address = process.stdout.readline().strip()
+        assert address, f"the database server ended with {process.wait()}"
+        yield address
+    finally:
+        process.stdin.close()
+        process.wait(STOP_SECONDS)
+        process.stdout.close()
+
+
+def new_database(directory: Path, server: str) -> str:
+    """Make an empty database by the means of a service, and give its address."""
+    name = f"run_{secrets.token_hex(6)}"
+    return python(directory, "-c", CREATE_DATABASE, server, name).strip()
+
+
+def free_port() -> int:
+    """Find a port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@dataclass
+class Running:
+    """A server process that answers over HTTP.
+
+    Attributes:
+        url: without a slash at the end.
+        output: what it has written, line by line.
+    """
+
+    url: str
+    process: "subprocess.Popen[str]"
+    output: list[str] = field(default_factory=list)
+    _reader: threading.Thread | None = None
+
+    def get(self, path: str) -> httpx2.Response:
+        """Ask for a path."""
+        return httpx2.get(f"{self.url}{path}", timeout=10)
+
+    def post(self, path: str, body: Mapping[str, object]) -> httpx2.Response:
+        """Send a JSON body."""
+        return httpx2.post(f"{self.url}{path}", json=body, timeout=10)
+
+    def wait_until(self, path: str) -> None:
+        """Wait until a path answers 200.
+
+        Raises:
+            AssertionError: the process ended, or did not answer in time.
+        """
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end and self.process.poll() is None:
+            try:
+                if self.get(path).status_code == 200:
+                    return
+            except httpx2.TransportError:
+                time.sleep(0.1)
+        raise AssertionError("\n".join([f"{path} does not answer 200", *self.output]))
+
+    def stop(self, number: signal.Signals, *, group: bool = False) -> int:
+        """Send a signal to the process, or as a terminal does to its group, and wait.
+
+        Returns:
+            The exit status; negative when a signal ended it.
+        """
+        if group:
+            os.killpg(self.process.pid, number)
+        else:
+            self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for the end and for the last of its output."""
+        status = self.process.wait(STOP_SECONDS)
+        if self._reader:
+            self._reader.join()
+        return status
+
+
+@contextmanager
+def running(
+    command: list[str], directory: Path, port: int, variables: Mapping[str, str]
+) -> Iterator[Running]:
+    """Run a server in a process group of its own, which is gone when the block is left."""
+    process = subprocess.Popen(
+        command,
+        cwd=directory,
+        env=dict(variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    server = Running(f"http://127.0.0.1:{port}", process)
+    server._reader = threading.Thread(target=_collect, args=[server], daemon=True)
+    server._reader.start()
+    try:
+        yield server
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _collect(server: Running) -> None:
+    assert server.process.stdout
+    with server.process.stdout as lines:
+        server.output.extend(line.rstrip("\n") for line in lines)

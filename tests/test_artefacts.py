@@ -1,0 +1,412 @@
+"""Container, pipeline and editor files: every content that any answers give, by its real validator.
+
+Each validator is also given a fault that it must reject: several tools of this kind exit with 0
+whatever they are shown.
+"""
+
+import configparser
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.matrix import Matrix
+from tests.support.render import Renderer, Tree
+from tests.support.template import ROOT, Answers, Template
+
+TEMPLATE = Template()
+MATRIX = Matrix(TEMPLATE)
+RENDERER = Renderer(TEMPLATE)
+TOOLS = Path(sys.executable).parent
+"""Where the validators are installed: beside the interpreter that runs this."""
+
+DOCKERFILES = ("docker/Dockerfile", "docker/Dockerfile.dev")
+COMPOSE = ("docker-compose.yml", "docker-compose.override.yml")
+COMPOSE_DEVELOPMENT = "docker/docker-compose.dev.yml"
+WORKFLOW = ".github/workflows/main.yml"
+PIPELINE = ".gitlab-ci.yml"
+HOOKS = ".pre-commit-config.yaml"
+
+COMPOSE_ONLY = {"WATCHFILES_FORCE_POLLING", "TEST_DATABASE_URL"}
+"""Environment of the containers that other programs than the service read."""
+
+UNSAFE_WORKFLOW = b"""\
+on: push
+jobs:
+  one:
+    runs-on: ubuntu-24.04
+    steps:
+      - uses: actions/checkout@v7
+"""
+
+
+@dataclass(frozen=True)
+class Validator:
+    """A tool that judges rendered files.
+
+    Attributes:
+        name: what the test is called.
+        command: the files are appended; a name without a slash is looked up beside Python first.
+        paths: the rendered files that it judges.
+        fault: in each of `paths`, the second text in the place of the first must be rejected.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    paths: tuple[str, ...]
+    fault: tuple[str, str]
+
+    def judge(self, files: Iterable[Path]) -> subprocess.CompletedProcess[str]:
+        """Run the tool over some files."""
+        environment = {**os.environ, "PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}"}
+        return subprocess.run(
+            [*self.command, *map(str, files)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+VALIDATORS = (
+    Validator("hadolint", ("hadolint",), DOCKERFILES, ("USER 10001:10001", "USER root")),
+    Validator(
+        "compose-schema",
+        ("check-jsonschema", "--builtin-schema", "vendor.compose-spec"),
+        (*COMPOSE[:1], COMPOSE_DEVELOPMENT),
+        ("environment:", "enviroment:"),
+    ),
+    Validator(
+        "workflow-schema",
+        ("check-jsonschema", "--builtin-schema", "vendor.github-workflows"),
+        (WORKFLOW,),
+        ("runs-on:", "run-on:"),
+    ),
+    Validator(
+        "workflow-time-limits",
+        ("check-jsonschema", "--builtin-schema", "custom.github-workflows-require-timeout"),
+        (WORKFLOW,),
+        ("    timeout-minutes: 15\n", ""),
+    ),
+    Validator("actionlint", ("actionlint",), (WORKFLOW,), ("github.workflow ", "github.wrkflow ")),
+    Validator("actionlint-shell", ("actionlint",), (WORKFLOW,), ('"$status"', "$status")),
+    Validator(
+        "zizmor",
+        ("zizmor", "--offline", "--quiet"),
+        (WORKFLOW,),
+        ("@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1", "@v7"),
+    ),
+    Validator(
+        "pipeline-schema",
+        (
+            "check-jsonschema",
+            *("--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci"),
+        ),
+        (PIPELINE,),
+        ("  script:", "  skript:"),
+    ),
+    Validator(
+        "pre-commit", ("pre-commit", "validate-config"), (HOOKS,), ("repo: local", "repos: local")
+    ),
+)
+
+
+def distinct(*paths: str) -> Iterator[tuple[Answers, dict[str, bytes]]]:
+    """Give every distinct content of these files together, with answers that give it."""
+    seen = set()
+    names = [RENDERER.sources[path] for path in paths]
+    switches = frozenset[str]().union(*map(TEMPLATE.switches, names))
+    for projection in MATRIX.projections(switches):
+        excluded = RENDERER.excluded(projection.answers)
+        contents = {
+            path: RENDERER.content(path, projection.answers) for path in paths if not excluded(path)
+        }
+        if contents and (key := tuple(contents.items())) not in seen:
+            seen.add(key)
+            yield projection.answers, contents
+
+
+def write(directory: Path, contents: Mapping[str, bytes]) -> list[Path]:
+    """Write files below a directory, at their places in a service."""
+    files = []
+    for path, content in contents.items():
+        file = directory / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        files.append(file)
+    return files
+
+
+def tree(**given: Any) -> tuple[Answers, Tree]:
+    """Render a service in memory."""
+    answers = MATRIX.resolver.resolve(given)
+    return answers, RENDERER.tree(answers)
+
+
+@pytest.mark.parametrize("validator", VALIDATORS, ids=lambda validator: validator.name)
+def test_validator_accepts_every_content(validator: Validator, tmp_path: Path) -> None:
+    files = [
+        file
+        for path in validator.paths
+        for number, (_, contents) in enumerate(distinct(path))
+        for file in write(tmp_path / str(number), contents)
+    ]
+    assert len(files) >= len(validator.paths)
+    judged = validator.judge(files)
+    assert judged.returncode == 0, judged.stdout + judged.stderr
+
+
+@pytest.mark.parametrize(
+    ("validator", "path"),
+    [(validator, path) for validator in VALIDATORS for path in validator.paths],
+    ids=lambda value: value.name if isinstance(value, Validator) else value,
+)
+def test_validator_rejects_a_fault(validator: Validator, path: str, tmp_path: Path) -> None:
+    sound, fault = validator.fault
+    _, contents = next(distinct(path))
+    assert sound.encode() in contents[path], f"the sample has no {sound!r} to break"
+    broken = contents[path].replace(sound.encode(), fault.encode())
+    judged = validator.judge(write(tmp_path, {path: broken}))
+    assert judged.returncode != 0, f"accepted {fault!r} in the place of {sound!r}"
+
+
+@pytest.mark.parametrize(
+    "validator",
+    [validator for validator in VALIDATORS if validator.paths == (WORKFLOW,)],
+    ids=lambda validator: validator.name,
+)
+def test_validator_accepts_our_own_workflows(validator: Validator) -> None:
+    judged = validator.judge(sorted((ROOT / ".github/workflows").glob("*.yml")))
+    assert judged.returncode == 0, judged.stdout + judged.stderr
+
+
+def test_our_own_workflow_runs_every_database() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text("utf-8"))
+    rows = workflow["jobs"]["services"]["strategy"]["matrix"]["include"]
+    assert [row["database"] for row in rows] == list(TEMPLATE.questions["database"].choices)
+
+
+@pytest.mark.parametrize("development", [False, True], ids=["production", "development"])
+def test_compose_resolves_every_content(development: bool, tmp_path: Path) -> None:
+    paths = (*COMPOSE, COMPOSE_DEVELOPMENT) if development else COMPOSE
+    refused = {}
+    for number, (answers, contents) in enumerate(distinct(*paths)):
+        judged = resolve_compose(write(tmp_path / str(number), contents))
+        if judged.returncode != 0 or f"name: {answers['project_slug']}" not in unquoted(judged):
+            refused[number] = judged.stdout + judged.stderr
+    assert not refused
+
+
+def test_compose_rejects_a_fault(tmp_path: Path) -> None:
+    _, contents = next(distinct(*COMPOSE))
+    fault = contents[COMPOSE[0]].replace(b"service_completed_successfully", b"service_done")
+    assert resolve_compose(write(tmp_path, {**contents, COMPOSE[0]: fault})).returncode != 0
+
+
+def resolve_compose(files: list[Path]) -> subprocess.CompletedProcess[str]:
+    """Let Compose merge files and check the result; needs its client, but no engine."""
+    if not has_compose():
+        pytest.skip("no docker compose: compose files are checked against their schema only")
+    chosen = [argument for file in files for argument in ("--file", str(file))]
+    directory = str(files[0].parent)
+    return subprocess.run(
+        ["docker", "compose", "--project-directory", directory, *chosen, "config"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def has_compose() -> bool:
+    """Whether the docker client and its Compose plug-in are installed."""
+    if not shutil.which("docker"):
+        return False
+    asked = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
+    return asked.returncode == 0
+
+
+def unquoted(process: subprocess.CompletedProcess[str]) -> str:
+    """Drop the quotes that Compose sets around words that YAML would read otherwise."""
+    return process.stdout.replace('"', "").replace("'", "")
+
+
+@pytest.mark.parametrize("database", TEMPLATE.questions["database"].choices)
+def test_containers_get_only_environment_that_is_read(database: str) -> None:
+    _, files = tree(database=database)
+    documented = set(
+        re.findall(r"^#? ?([A-Z0-9_]+)=", files[".env.example"].decode(), re.MULTILINE)
+    )
+    given = {
+        name
+        for path in (COMPOSE[0], COMPOSE_DEVELOPMENT)
+        for service in ("api", "migrate")
+        for name in yaml.safe_load(files[path])["services"][service].get("environment", {})
+    }
+    assert {"DATABASE_URL", "ENVIRONMENT"} <= given
+    assert given - documented - COMPOSE_ONLY == set()
+
+
+@pytest.mark.parametrize("database", ["postgresql", "mysql"])
+def test_pipelines_test_on_the_database_of_compose(database: str) -> None:
+    _, github = tree(database=database, ci="github")
+    _, gitlab = tree(database=database, ci="gitlab")
+    image = yaml.safe_load(github[COMPOSE[0]])["services"]["database"]["image"]
+    workflow = yaml.safe_load(github[WORKFLOW])["jobs"]["check"]
+    pipeline = yaml.safe_load(gitlab[PIPELINE])["check"]
+    assert [workflow["services"]["database"]["image"]] == [image]
+    assert [service["name"] for service in pipeline["services"]] == [image]
+
+
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_pipelines_run_the_python_that_was_chosen(ci: str) -> None:
+    answers, files = tree(ci=ci, python_version="3.12")
+    version = answers["python_version"]
+    assert f"ARG PYTHON_VERSION={version}\n".encode() in files["docker/Dockerfile"]
+    assert f"ARG PYTHON_VERSION={version}\n".encode() in files["docker/Dockerfile.dev"]
+    if ci == "github":
+        steps = yaml.safe_load(files[WORKFLOW])["jobs"]["check"]["steps"]
+        assert [
+            step["with"]["python-version"] for step in steps if "setup-python" in str(step)
+        ] == [version]
+    else:
+        assert yaml.safe_load(files[PIPELINE])["check"]["image"] == f"python:{version}"
+
+
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_pipelines_fail_while_a_conflict_is_left(ci: str, tmp_path: Path) -> None:
+    _, files = tree(ci=ci)
+    if ci == "github":
+        steps = yaml.safe_load(files[WORKFLOW])["jobs"]["check"]["steps"]
+        scripts = [step["run"] for step in steps if "run" in step]
+    else:
+        scripts = yaml.safe_load(files[PIPELINE])["check"]["script"]
+    [search] = [script for script in scripts if "git grep" in script]
+    # More commands follow in the same shell, where `!` alone would not stop it.
+    command = ["bash", "-eo", "pipefail", "-c", f"{search}\ntrue"]
+    repository(tmp_path, files)
+    assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 0
+    repository(tmp_path, {"app/main.py": b"<<<<<<< before updating\n"})
+    assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 1
+
+
+@pytest.mark.parametrize("path", [WORKFLOW, PIPELINE, HOOKS])
+def test_make_targets_that_are_called_exist(path: str) -> None:
+    _, files = tree(ci="gitlab" if path == PIPELINE else "github")
+    called = set(
+        re.findall(r"(?:run:|entry:|-) make ([a-z]+)$", files[path].decode(), re.MULTILINE)
+    )
+    targets = set(re.findall(r"^([a-z]+):", files["Makefile"].decode(), re.MULTILINE))
+    assert called
+    assert called <= targets
+
+
+def test_ruff_is_the_same_in_hooks_and_project() -> None:
+    _, files = tree()
+    hooks = files[HOOKS].decode(), (ROOT / HOOKS).read_text("utf-8")
+    projects = files["pyproject.toml"].decode(), (ROOT / "pyproject.toml").read_text("utf-8")
+    for hook, project in zip(hooks, projects, strict=True):
+        [wanted] = set(re.findall(r'"(ruff[^"]*)"', project))
+        assert set(re.findall(r'"(ruff[^"]*)"', hook)) == {wanted}
+
+
+def test_editor_starts_what_is_there() -> None:
+    _, files = tree()
+    settings, extensions, launch = (
+        json.loads(files[f".vscode/{name}.json"]) for name in ("settings", "extensions", "launch")
+    )
+    modules = {configuration["module"] for configuration in launch["configurations"]}
+    for module in modules - {"pytest"}:
+        assert f"{module.replace('.', '/')}/__main__.py" in files
+    formatter = settings["[python]"]["editor.defaultFormatter"]
+    assert formatter in extensions["recommendations"]
+
+
+def test_editorconfig_agrees_with_the_formatter() -> None:
+    _, files = tree()
+    parser = configparser.ConfigParser()
+    parser.read_string(files[".editorconfig"].decode().replace("root = true\n", "", 1))
+    ruff = tomllib.loads(files["pyproject.toml"].decode())["tool"]["ruff"]
+    assert parser.getint("*", "max_line_length") == ruff["line-length"]
+    assert parser.get("Makefile", "indent_style") == "tab"
+
+
+def test_version_control_ignores_secrets_and_nothing_that_is_rendered(tmp_path: Path) -> None:
+    _, files = tree()
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    write(tmp_path, files)
+    ignored = {".env", ".env.production", ".local/postgres/PG_VERSION", ".venv/bin/python"}
+    shared = {*files, "uv.lock"}
+    listed = subprocess.run(
+        ["git", "-c", "core.excludesFile=", "check-ignore", "--no-index", "--stdin"],
+        cwd=tmp_path,
+        input="\n".join(sorted(ignored | shared)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert set(listed.stdout.split()) == ignored
+
+
+@pytest.mark.parametrize(
+    "answers", [{}, {"database": "mysql", "ci": "gitlab"}], ids=["default", "gitlab"]
+)
+def test_hooks_run_and_change_nothing(answers: Mapping[str, Any], tmp_path: Path) -> None:
+    _, files = tree(**answers)
+    repository(tmp_path, files)
+    ran = run_hooks(tmp_path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_hooks_find_faults(tmp_path: Path) -> None:
+    _, files = tree()
+    faults = {
+        "ruff-check": ("app/wrong.py", b'"""Wrong."""\n\nimport os\n'),
+        "ruff-format": ("app/ugly.py", b'"""Ugly."""\n\nANSWER  =  42\n'),
+        "merge-conflict": ("left.txt", b"<<<<<<< before\none\n=======\ntwo\n>>>>>>> after\n"),
+        "private-key": ("key.txt", b"-----BEGIN RSA PRIVATE " + b"KEY-----\n"),
+        "end-of-file": ("ended.txt", b"without an end"),
+        "trailing-whitespace": ("spaces.txt", b"two  \n"),
+        "toml": ("wrong.toml", b"key = \n"),
+        "yaml": ("wrong.yml", b"key: [\n"),
+        "large-file": ("large.bin", bytes(600_000)),
+        "dockerfile": ("Dockerfile", b"FROM debian\nRUN cd /tmp\n"),
+        "compose": ("docker-compose.more.yml", b"services: []\n"),
+        "github-workflows": (".github/workflows/wrong.yml", b"on: push\njobs: []\n"),
+        "zizmor": (".github/workflows/unsafe.yml", UNSAFE_WORKFLOW),
+        "gitlab-ci": (".gitlab-ci.yml", b"job:\n  skript: x\n"),
+    }
+    hooks = {hook["id"] for hook in yaml.safe_load(files[HOOKS])["repos"][0]["hooks"]}
+    assert hooks - faults.keys() == {"mypy"}
+    repository(tmp_path, {**files, **dict(faults.values())})
+    ran = run_hooks(tmp_path)
+    failed = set(re.findall(r"^- hook id: (\S+)$", ran.stdout, re.MULTILINE))
+    assert failed == faults.keys(), ran.stdout
+
+
+def repository(directory: Path, files: Mapping[str, bytes]) -> None:
+    """Put files under version control."""
+    write(directory, files)
+    for command in (["init", "--quiet"], ["add", "--all", "--force"]):
+        subprocess.run(["git", *command], cwd=directory, check=True)
+
+
+def run_hooks(directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run all hooks but the type check, which every service that is run gets anyway."""
+    return subprocess.run(
+        [str(TOOLS / "pre-commit"), "run", "--all-files", "--color=never"],
+        cwd=directory,
+        env={**os.environ, "SKIP": "mypy"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )

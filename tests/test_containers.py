@@ -1,0 +1,448 @@
+"""Rendered services in real containers: built, started by Compose, asked over HTTP, stopped.
+
+Without an engine, or without a base image and a registry to pull it from, these tests are skipped
+and say which of the two it was.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import yaml
+from docker.errors import APIError, ImageNotFound
+from docker.models.containers import Container
+
+import docker
+from tests.support.answers import Resolver
+from tests.support.render import Renderer
+from tests.support.template import Template
+
+TEMPLATE = Template()
+RENDERER = Renderer(TEMPLATE)
+RESOLVER = Resolver(TEMPLATE)
+
+FLAVOURS: Mapping[str, Mapping[str, Any]] = {
+    "postgresql": {"database": "postgresql", "python_version": "3.13"},
+    "mysql": {"database": "mysql", "python_version": "3.12"},
+    "sqlite": {"database": "sqlite", "python_version": "3.11"},
+}
+"""The answers of each stack; three Python versions, so that each image is built once."""
+
+USER = 10001
+PATIENCE = 90.0
+"""Seconds after which something that should happen is taken as never happening."""
+
+LARGEST_SERVICE = 110_000_000
+"""Bytes that the service and its libraries may add to the base image."""
+
+TERMINATED = {0, 128 + signal.SIGTERM}
+"""Exit codes of a process that ended because it was told to, of itself or by the signal."""
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[docker.DockerClient]:
+    """Reach the engine, or skip and say why."""
+    if not shutil.which("docker"):
+        pytest.skip("no docker client")
+    asked = subprocess.run(["docker", "info"], capture_output=True, text=True, check=False)
+    if asked.returncode != 0:
+        pytest.skip(f"no container engine answers: {asked.stderr.strip()}")
+    client = docker.from_env()
+    yield client
+    client.close()
+
+
+@dataclass
+class Stack:
+    """One rendered service under a Compose project of its own.
+
+    Attributes:
+        directory: where it is rendered.
+        answers: what it was rendered with.
+        files: the Compose files, if not those that Compose finds by itself.
+    """
+
+    engine: docker.DockerClient
+    directory: Path
+    answers: Mapping[str, Any]
+    files: tuple[str, ...] = ()
+
+    @property
+    def url(self) -> str:
+        """The address at which Compose publishes the API on this machine."""
+        return f"http://127.0.0.1:{self.answers['ports']['api']}"
+
+    def compose(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a Compose command.
+
+        Raises:
+            AssertionError: it fails, and `check` is not off; with its output and the logs.
+        """
+        files = [part for file in self.files for part in ("--file", file)]
+        ran = subprocess.run(
+            ["docker", "compose", *files, *arguments],
+            cwd=self.directory,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if check and ran.returncode != 0:
+            logs = self.compose("logs", "--no-color", "--tail=40", check=False).stdout
+            pytest.fail(f"compose {' '.join(arguments)}\n{ran.stdout}{ran.stderr}\n{logs}")
+        return ran
+
+    def container(self, service: str) -> Container:
+        """Find the container of a service, running or not."""
+        project = self.answers["project_slug"]
+        labels = [
+            f"com.docker.compose.project={project}",
+            f"com.docker.compose.service={service}",
+            "com.docker.compose.oneoff=False",
+        ]
+        [found] = self.engine.containers.list(all=True, filters={"label": labels})
+        return found
+
+    def get(self, path: str) -> httpx2.Response:
+        """Ask the API as it is published on this machine."""
+        return httpx2.get(f"{self.url}{path}", timeout=10)
+
+    def remove(self) -> None:
+        """Leave nothing behind: no container, network, volume or image."""
+        self.compose("down", "--volumes", "--remove-orphans", "--timeout=1", check=False)
+        for tag in ("local", "dev"):
+            name = f"{self.answers['project_slug']}:{tag}"
+            try:
+                self.engine.images.remove(name, force=True)
+            except ImageNotFound:
+                continue
+
+
+@contextmanager
+def rendered(
+    engine: docker.DockerClient,
+    directory: Path,
+    flavour: str,
+    files: tuple[str, ...] = (),
+    **answered: Any,
+) -> Iterator[Stack]:
+    """Render a service with a name and ports that nobody else uses; take it down afterwards."""
+    given = {
+        **FLAVOURS[flavour],
+        **answered,
+        "project_slug": f"test-{flavour}-{uuid.uuid4().hex[:8]}",
+        "port_base": free_port_base(),
+    }
+    answers = RESOLVER.resolve(given)
+    RENDERER.write(RENDERER.tree(answers), directory)
+    need_base_images(engine, directory, answers)
+    stack = Stack(engine, directory, answers, files)
+    try:
+        yield stack
+    finally:
+        stack.remove()
+
+
+def free_port_base() -> int:
+    """Find a `port_base` whose ports are free on this machine."""
+    for _ in range(100):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            base = int(probe.getsockname()[1]) - 10
+        if 20_000 <= base <= 64_000 and all(map(is_free, (base + 10, base + 20))):
+            return base
+    raise RuntimeError("no free ports")
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens on a port of this machine."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def need_base_images(
+    engine: docker.DockerClient, directory: Path, answers: Mapping[str, Any]
+) -> None:
+    """Skip, and name the image, when one is neither here nor can be pulled."""
+    dockerfile = (directory / "docker/Dockerfile").read_text("utf-8")
+    arguments = dict(re.findall(r"^ARG (\w+)=(.+)$", dockerfile, re.MULTILINE))
+    names = {
+        re.sub(r"\$\{(\w+)\}", lambda match: arguments[match[1]], name)
+        for name in re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)
+    }
+    services = yaml.safe_load((directory / "docker-compose.yml").read_text("utf-8"))["services"]
+    if answers["database"] != "sqlite":
+        names.add(services["database"]["image"])
+    for name in names:
+        try:
+            engine.images.get(name)
+        except ImageNotFound:
+            try:
+                engine.images.pull(name)
+            except APIError as error:
+                pytest.skip(f"base image {name} is not here and cannot be pulled: {error}")
+
+
+def wait_until(happens: Callable[[], bool], what: str) -> None:
+    """Look until something has happened.
+
+    Raises:
+        AssertionError: it has not within `PATIENCE`.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while not happens():
+        assert time.monotonic() < deadline, f"{what} never happened"
+        time.sleep(0.2)
+
+
+def output_of(container: Container, *command: str) -> str:
+    """Run a command in a container and read what it prints."""
+    return decoded(container.exec_run(list(command)).output)
+
+
+def logs_of(container: Container) -> str:
+    """Read all that a container has printed."""
+    return decoded(container.logs())
+
+
+def decoded(output: bytes | Iterator[bytes]) -> str:
+    """Decode what the engine's client gives as bytes when it is not asked for a stream."""
+    assert isinstance(output, bytes)
+    return output.decode()
+
+
+def exit_code(container: Container) -> int:
+    """Wait for the end of a container."""
+    return int(container.wait(timeout=PATIENCE)["StatusCode"])
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_compose_starts_a_service_that_keeps_its_data(
+    flavour: str, engine: docker.DockerClient, tmp_path: Path
+) -> None:
+    with rendered(engine, tmp_path, flavour) as stack:
+        if flavour == "postgresql":
+            lock_dependencies(tmp_path)
+        stack.compose("up", "--build", "--wait", f"--wait-timeout={PATIENCE:.0f}")
+        for path in ("/health", "/ready", "/openapi.json"):
+            assert stack.get(path).status_code == 200, path
+        assert exit_code(stack.container("migrate")) == 0
+        made = httpx2.post(f"{stack.url}/api/v1/projects", json={"name": "Kept"}, timeout=10)
+        assert made.status_code == 201, made.text
+        assert_confined(stack.container("api"))
+
+        stack.compose("down")
+        stack.compose("up", "--wait", f"--wait-timeout={PATIENCE:.0f}")
+        kept = stack.get(f"/api/v1/projects/{made.json()['id']}")
+        assert (kept.status_code, kept.json()["name"]) == (200, "Kept")
+        assert_stops_when_told(stack.container("api"))
+
+
+def lock_dependencies(directory: Path) -> None:
+    """Write uv.lock, as `make install` does: the build then takes it or fails."""
+    uv = Path(sys.executable).with_name("uv")
+    subprocess.run(
+        [uv, "lock", "--quiet", "--python", sys.executable],
+        cwd=directory,
+        env={**os.environ, "UV_PYTHON_DOWNLOADS": "never"},
+        check=True,
+    )
+
+
+def assert_confined(container: Container) -> None:
+    """Compose gives the service no right that it does not need."""
+    host = container.attrs["HostConfig"]
+    assert host["ReadonlyRootfs"]
+    assert host["CapDrop"] == ["ALL"]
+    assert "no-new-privileges:true" in host["SecurityOpt"]
+    status = output_of(container, "cat", "/proc/self/status")
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert set(fields["Uid"].split()) == {str(USER)}
+    assert int(fields["CapEff"], 16) == 0
+    written = container.exec_run(["touch", "/srv/app/written"])
+    assert written.exit_code != 0
+
+
+def assert_stops_when_told(container: Container) -> None:
+    """SIGTERM is enough, and is answered by an orderly shutdown."""
+    container.kill("SIGTERM")
+    assert exit_code(container) in TERMINATED
+    assert not re.search("Traceback|CancelledError", logs_of(container))
+
+
+def test_image_runs_alone_without_rights(
+    engine: docker.DockerClient, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with rendered(engine, tmp_path, "postgresql") as stack:
+        stack.compose("build")
+        image = engine.images.get(f"{stack.answers['project_slug']}:local")
+        base = engine.images.get(f"python:{stack.answers['python_version']}-slim")
+        size, own = image.attrs["Size"], image.attrs["Size"] - base.attrs["Size"]
+        with capsys.disabled():
+            print(f"\nimage: {size / 1e6:.0f} MB, of which {own / 1e6:.0f} MB above its base")
+        assert own < LARGEST_SERVICE
+        assert image.attrs["Config"]["User"].split(":")[0] == str(USER)
+
+        container = engine.containers.run(
+            image,
+            detach=True,
+            read_only=True,
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges:true"],
+            user=str(USER),
+            environment={
+                "ENVIRONMENT": "development",
+                "DATABASE_URL": "postgresql://nobody@127.0.0.1:9/nothing",
+            },
+        )
+        try:
+            wait_until(lambda: health_of(container) == "healthy", "a healthy container")
+            ready = container.exec_run(["python", "/usr/local/lib/healthcheck.py", "/ready"])
+            assert (ready.exit_code, ready.output) == (1, b"/ready answered 503\n")
+            assert_stops_when_told(container)
+        finally:
+            container.remove(force=True)
+
+
+def health_of(container: Container) -> str:
+    """What the engine's own health check of the image says."""
+    container.reload()
+    state = container.attrs["State"]
+    assert state["Running"], logs_of(container)
+    return str(state["Health"]["Status"])
+
+
+def test_image_without_configuration_refuses_to_start(
+    engine: docker.DockerClient, tmp_path: Path
+) -> None:
+    with rendered(engine, tmp_path, "sqlite") as stack:
+        stack.compose("build")
+        container = engine.containers.run(
+            f"{stack.answers['project_slug']}:local",
+            detach=True,
+            environment={"DATABASE_URL": "sqlite:////data/service.db"},
+        )
+        try:
+            assert exit_code(container) not in TERMINATED
+            said = logs_of(container)
+        finally:
+            container.remove(force=True)
+        assert "SECRET_KEY" in said
+        assert "Traceback" not in said
+
+
+def test_compose_does_not_start_the_service_when_migrations_fail(
+    engine: docker.DockerClient, tmp_path: Path
+) -> None:
+    with rendered(engine, tmp_path, "sqlite") as stack:
+        (tmp_path / "migrations/versions/0002_wrong.py").write_text(
+            'revision = "0002"\ndown_revision = "not there"\n', "utf-8"
+        )
+        stack.compose("build")
+        up = stack.compose("up", "--wait", f"--wait-timeout={PATIENCE:.0f}", check=False)
+        assert up.returncode != 0
+        assert exit_code(stack.container("migrate")) != 0
+        assert stack.container("api").status == "created"
+
+
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_steps_of_the_pipeline_pass_and_notice_a_wrong_answer(
+    ci: str, engine: docker.DockerClient, tmp_path: Path
+) -> None:
+    with rendered(engine, tmp_path, "sqlite", ci=ci) as stack:
+        for step in pipeline_steps(stack):
+            ran = run_step(stack, step)
+            assert ran.returncode == 0, f"{step}\n{ran.stdout}{ran.stderr}"
+
+        (tmp_path / "docker-compose.override.yml").write_text(WITHOUT_OPENAPI, "utf-8")
+        *earlier, last = [run_step(stack, step).returncode for step in pipeline_steps(stack)]
+        assert set(earlier) == {0}
+        assert last != 0
+
+
+WITHOUT_OPENAPI = """\
+services:
+  api:
+    environment:
+      DOCS_ENABLED: "false"
+"""
+
+
+def pipeline_steps(stack: Stack) -> list[str]:
+    """Read the shell scripts with which the rendered pipeline builds, starts and asks."""
+    if stack.answers["ci"] == "github":
+        workflow = yaml.safe_load((stack.directory / ".github/workflows/main.yml").read_text())
+        steps = workflow["jobs"]["image"]["steps"]
+        return [step["run"] for step in steps if "run" in step and "if" not in step]
+    pipeline = yaml.safe_load((stack.directory / ".gitlab-ci.yml").read_text())
+    return list(pipeline["containers"]["script"])
+
+
+def run_step(stack: Stack, script: str) -> subprocess.CompletedProcess[str]:
+    """Run one step of a pipeline as its runner does, at the ports of this stack."""
+    return subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
+        cwd=stack.directory,
+        env={**os.environ, "API_PORT": str(stack.answers["ports"]["api"])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("flavour", ["postgresql", "mysql"])
+def test_development_stack_reloads_and_tests(
+    flavour: str, engine: docker.DockerClient, tmp_path: Path
+) -> None:
+    files = ("docker-compose.yml", "docker/docker-compose.dev.yml")
+    with rendered(engine, tmp_path, flavour, files) as stack:
+        for secret in (".env", ".env.local"):
+            (tmp_path / secret).write_text("LOG_LEVEL=INFO\n", "utf-8")
+        stack.compose("up", "--build", "--wait", f"--wait-timeout={PATIENCE:.0f}")
+        assert stack.get("/ready").status_code == 200
+        listed = output_of(stack.container("api"), "ls", "-A").split()
+        assert ".env.example" in listed
+        assert not {".env", ".env.local", ".git"} & set(listed)
+
+        (tmp_path / "app/api/v1/reloaded.py").write_text(NEW_ENDPOINT, "utf-8")
+        wait_until(lambda: answers_with(stack, "/api/v1/reloaded", "yes"), "a reload")
+
+        tested = stack.compose("run", "--rm", "api", "pytest", "--quiet", "tests/test_projects.py")
+        assert re.search(r"\d+ passed", tested.stdout), tested.stdout
+
+
+NEW_ENDPOINT = '''\
+"""An endpoint that was not there when the container started."""
+
+from fastapi import APIRouter
+
+router = APIRouter()
+
+
+@router.get("/reloaded")
+async def get_reloaded() -> str:
+    """Say yes."""
+    return "yes"
+'''
+
+
+def answers_with(stack: Stack, path: str, expected: object) -> bool:
+    """Whether the API answers `path` with this JSON; it may be restarting."""
+    try:
+        response = stack.get(path)
+    except httpx2.TransportError:
+        return False
+    return response.status_code == 200 and json.loads(response.text) == expected

@@ -1,0 +1,1 @@
+"""Commands for those who use or develop the template."""
