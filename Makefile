@@ -27,7 +27,7 @@ test: $(bin)/.complete ## Run all tests [ARGS="-k sqlite"]
 
 quick: $(bin)/.complete ## Run the tests to have by while working: the files, and the smallest service
 	@$(bin)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS) \
-	  -k "contract or contents or closure or (services and sqlite-examples)"
+	  -k "contract or contents or closure or (services and sqlite-single-examples)"
 
 lint: $(bin)/.complete ## Check style and types
 	@$(bin)/ruff check .

@@ -39,6 +39,7 @@ FLAVOURS: Mapping[str, Mapping[str, Any]] = {
     "postgresql": {"database": "postgresql", "python_version": "3.13"},
     "mysql": {"database": "mysql", "python_version": "3.12"},
     "sqlite": {"database": "sqlite", "python_version": "3.11"},
+    "dual": {"database": "postgresql", "databases": "dual", "python_version": "3.13"},
 }
 """The answers of each stack; three Python versions, so that each image is built once."""
 
@@ -162,7 +163,7 @@ def free_port_base() -> int:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             base = int(probe.getsockname()[1]) - 10
-        if 20_000 <= base <= 64_000 and all(map(is_free, (base + 10, base + 20))):
+        if 20_000 <= base <= 64_000 and all(map(is_free, (base + 10, base + 20, base + 21))):
             return base
     raise RuntimeError("no free ports")
 
@@ -184,8 +185,7 @@ def need_base_images(
         for name in re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)
     }
     services = yaml.safe_load((directory / "docker-compose.yml").read_text("utf-8"))["services"]
-    if answers["database"] != "sqlite":
-        names.add(services["database"]["image"])
+    names |= {service["image"] for name, service in services.items() if "database" in name}
     for name in names:
         try:
             engine.images.get(name)

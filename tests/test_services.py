@@ -29,7 +29,7 @@ from tests.support.runs import (
     database_server,
     environment,
     free_port,
-    new_database,
+    new_databases,
     python,
     running,
 )
@@ -44,6 +44,14 @@ TERMINATED = {0, -signal.SIGTERM}
 """Exit statuses of a process that ended because it was told to, of itself or by the signal."""
 
 Server = Callable[[str], str]
+
+
+COMPONENTS = {
+    "DATABASE_URL": "database",
+    "DATABASE_URL_USER": "user_database",
+    "DATABASE_URL_GENERAL": "general_database",
+}
+"""What health calls the database whose address a variable holds."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +71,15 @@ class Rendered:
         """Run the interpreter there."""
         return python(self.directory, *arguments, **variables)
 
-    def migrated_database(self) -> str:
-        """Make a database and apply all migrations from zero."""
-        address = new_database(self.directory, self.server)
-        self.python("-m", "alembic", "upgrade", "head", DATABASE_URL=address)
-        return address
+    def new_databases(self) -> dict[str, str]:
+        """Make the databases of this service, empty, and give their variables."""
+        return new_databases(self.directory, self.server)
+
+    def migrated_databases(self) -> dict[str, str]:
+        """Make its databases and apply all migrations from zero."""
+        addresses = self.new_databases()
+        self.python("-m", "app.core.migrate", **addresses)
+        return addresses
 
 
 def name_of(service: Service) -> str:
@@ -146,11 +158,11 @@ def test_serves_in_production(
     rendered: Rendered, record_property: Callable[[str, object], None]
 ) -> None:
     record_property("service", rendered.service.name)
-    address = rendered.migrated_database()
+    addresses = rendered.migrated_databases()
     port = free_port()
     variables = environment(
         ENVIRONMENT="production",
-        DATABASE_URL=address,
+        **addresses,
         SECRET_KEY=secrets.token_hex(32),
         ALLOWED_HOSTS="127.0.0.1",
         SHUTDOWN_DRAIN_SECONDS="0",
@@ -161,7 +173,8 @@ def test_serves_in_production(
         server.wait_until("/health")
         ready = server.get("/ready")
         assert (ready.status_code, ready.json()["status"]) == (200, "ready"), ready.text
-        assert ready.json()["components"]["database"]["status"] == "up"
+        for name in addresses:
+            assert ready.json()["components"][COMPONENTS[name]]["status"] == "up"
         assert server.get("/openapi.json").status_code == 404
         if rendered.service.answers["examples"]:
             made = server.post("/api/v1/projects", {"name": "Ünïcode ✓"})
@@ -175,7 +188,7 @@ def test_serves_in_production(
 
 def test_documents_itself_in_development(rendered: Rendered) -> None:
     port = free_port()
-    variables = environment(DATABASE_URL=rendered.migrated_database(), PORT=str(port))
+    variables = environment(**rendered.migrated_databases(), PORT=str(port))
     command = [sys.executable, "-m", "app"]
     with running(command, rendered.directory, port, variables) as server:
         server.wait_until("/ready")
@@ -191,8 +204,7 @@ def test_documents_itself_in_development(rendered: Rendered) -> None:
 @pytest.mark.parametrize("rendered", WITH_MIGRATIONS, indirect=True, ids=name_of)
 def test_is_not_ready_before_the_migrations(rendered: Rendered) -> None:
     port = free_port()
-    address = new_database(rendered.directory, rendered.server)
-    variables = environment(DATABASE_URL=address, PORT=str(port))
+    variables = environment(**rendered.new_databases(), PORT=str(port))
     command = [sys.executable, "-m", "app"]
     with running(command, rendered.directory, port, variables) as server:
         server.wait_until("/health")

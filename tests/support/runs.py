@@ -1,5 +1,6 @@
 """Running what was rendered: commands in a service's directory, and its server over HTTP."""
 
+import json
 import os
 import secrets
 import signal
@@ -37,10 +38,15 @@ with local_server(Path(sys.argv[1])) as address:
     print(address, flush=True)
     sys.stdin.read()
 """
-CREATE_DATABASE = """
-import asyncio, sys
+CREATE_DATABASES = """
+import asyncio, json, sys
+from app.core.database.layout import DATABASES
 from app.core.development.flavour import create_database
-print(asyncio.run(create_database(*sys.argv[1:])))
+server, prefix = sys.argv[1:]
+print(json.dumps({
+    each.variable.upper(): asyncio.run(create_database(server, f"{prefix}_{each.section}"))
+    for each in DATABASES
+}))
 """
 
 
@@ -101,10 +107,17 @@ def database_server(directory: Path, data: Path) -> Iterator[str]:
         process.stdout.close()
 
 
-def new_database(directory: Path, server: str) -> str:
-    """Make an empty database by the means of a service, and give its address."""
-    name = f"run_{secrets.token_hex(6)}"
-    return python(directory, "-c", CREATE_DATABASE, server, name).strip()
+def new_databases(directory: Path, server: str) -> dict[str, str]:
+    """Make the empty databases of a service by its own means.
+
+    Returns:
+        Their addresses by the name of the variable that each is the value of.
+    """
+    prefix = f"run_{secrets.token_hex(6)}"
+    addresses: dict[str, str] = json.loads(
+        python(directory, "-c", CREATE_DATABASES, server, prefix)
+    )
+    return addresses
 
 
 def free_port() -> int:
