@@ -84,6 +84,14 @@ async def test_change_only_what_was_seen(client: AsyncClient) -> None:
     assert (await client.get(path)).json()["name"] == "Orchard"
 
 
+async def test_a_page_may_end_at_the_longest_name(client: AsyncClient) -> None:
+    for _ in range(2):
+        await create(client, name="\U0001f600" * 200)
+    first = (await client.get(PROJECTS, params={"sort": "name", "limit": 1})).json()
+    more = {"sort": "name", "cursor": first["next_cursor"]}
+    assert len((await client.get(PROJECTS, params=more)).json()["items"]) == 1
+
+
 async def test_a_row_that_comes_meanwhile_moves_no_page(client: AsyncClient) -> None:
     for number in range(3):
         await create(client, name=str(number))
@@ -130,6 +138,7 @@ async def test_bad_changes_change_nothing(client: AsyncClient, body: object) -> 
         ("limit=x", 422),
         ("cursor=made-up", 400),
         ("sort=version", 422),
+        ("name=%00", 422),
     ],
 )
 async def test_bad_pages(client: AsyncClient, query: str, status: int) -> None:

@@ -71,6 +71,7 @@ class Health:
     _report: dict[str, DetailedComponent] = field(default_factory=dict)
     _asked_at: float = float("-inf")
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _abandoned: "set[asyncio.Future[Details]]" = field(default_factory=set)
 
     async def report(self) -> Mapping[str, DetailedComponent]:
         """The state of every component by name, at most `CACHE_SECONDS` old."""
@@ -86,19 +87,30 @@ class Health:
         started = perf_counter()
         details: Details = {}
         status: Status = "up"
+        probe = asyncio.ensure_future(check.probe(self.settings))
         try:
-            async with asyncio.timeout(check.timeout):
-                details = await check.probe(self.settings)
+            # Not `asyncio.timeout`: that waits for the probe to clean up, which may take as long.
+            done, _ = await asyncio.wait([probe], timeout=check.timeout)
+            if not done:
+                self._abandon(probe)
+                raise TimeoutError(f"no answer within {check.timeout} s")  # noqa: TRY301
+            details = probe.result()
         except Exception as error:  # noqa: BLE001 - whatever it raises, the component is not up
             status = "down" if check.required else "degraded"
             self._log_once(check, status, error)
         latency = round((perf_counter() - started) * 1000, 2)
         return DetailedComponent(status=status, latency_ms=latency, details=dict(details))
 
+    def _abandon(self, probe: "asyncio.Future[Details]") -> None:
+        probe.cancel()
+        self._abandoned.add(probe)
+        probe.add_done_callback(self._abandoned.discard)
+
     def _log_once(self, check: Check, status: Status, error: Exception) -> None:
         before = self._report.get(check.name)
         if before is None or before.status != status:
-            reason = str(error) or type(error).__name__
+            cause = error.__cause__ or error
+            reason = f"{type(cause).__name__}: {cause}"
             log.warning("component fails", component=check.name, status=status, reason=reason)
 
 

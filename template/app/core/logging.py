@@ -1,10 +1,12 @@
 """Logs: one JSON object a line, whoever wrote it, with the request's id and without secrets."""
 
+import json
 import logging
 import re
 import sys
 from collections.abc import Callable
-from typing import Any, TextIO
+from contextlib import suppress
+from typing import Any, BinaryIO, TextIO, cast
 
 import orjson
 import structlog
@@ -15,10 +17,33 @@ from app.core.settings import AppSettings
 
 REDACTED = "[redacted]"
 _SECRET_NAME = re.compile(
-    r"passw|secret|token|authorization|cookie|api[_-]?key|private|credential|dsn|(^|_)url$",
+    r"passw|passphrase|pwd|secret|token|authorization|cookie|api_?key|access_?key|private|credential"
+    r"|signature|session_?id|^(auth|dsn|jwt|otp)$|(^|_)url$",
     re.IGNORECASE,
 )
-_ADDRESS_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]+(?=@)")
+# In texts: what stands before the last @ of an address, and what follows the name of a secret.
+_ADDRESS_LOGIN = re.compile(r"(?<=://)[^\s\"'<>]*@")
+_NAMED_SECRET = re.compile(
+    r"((?:passw\w*|pwd|\w*secret\w*|\w*token\w*|authorization|api_?key)[\"']?\s*[=:]\s*[\"']?)"
+    r"(?:bearer\s+|basic\s+)?[^\s\"'&,;)}]+",
+    re.IGNORECASE,
+)
+_DEEPEST = 5
+
+
+class _Sink:
+    """An output that may fail, such as a full disk: then lines are lost, but no request is."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, line: bytes) -> None:
+        with suppress(OSError, ValueError):
+            self._file.write(line)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._file.flush()
 
 
 def configure_logging(settings: AppSettings, stream: TextIO | None = None) -> None:
@@ -41,7 +66,7 @@ def configure_logging(settings: AppSettings, stream: TextIO | None = None) -> No
     structlog.configure(
         processors=[*shared, _renderer(settings, as_text=False)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.BytesLoggerFactory(output.buffer)
+        logger_factory=structlog.BytesLoggerFactory(cast("BinaryIO", _Sink(output.buffer)))
         if settings.logs_json
         else structlog.PrintLoggerFactory(output),
         cache_logger_on_first_use=True,
@@ -82,11 +107,23 @@ def _renderer(settings: AppSettings, *, as_text: bool) -> Processor:
 
 
 def _dump(event: Any, **_: Any) -> bytes:
-    return orjson.dumps(event, default=str)
+    try:
+        return orjson.dumps(event, default=_as_text, option=orjson.OPT_NON_STR_KEYS)
+    except (TypeError, ValueError, RecursionError):
+        # A value that has no JSON: the line is worth more than its exact shape.
+        safe = {str(name): _as_text(value) for name, value in event.items()}
+        return json.dumps(safe).encode()
 
 
-def _dump_text(event: Any, **_: Any) -> str:
-    return orjson.dumps(event, default=str).decode()
+def _dump_text(event: Any, **options: Any) -> str:
+    return _dump(event, **options).decode()
+
+
+def _as_text(value: Any) -> str:
+    try:
+        return _clean_text(str(value))
+    except Exception:  # noqa: BLE001 - a log line must never fail
+        return f"<{type(value).__name__}>"
 
 
 def _name_logger(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -103,8 +140,26 @@ def _add_request_id(_logger: WrappedLogger, _method: str, event: EventDict) -> E
 
 def _redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     for name, value in event.items():
-        if _SECRET_NAME.search(name):
-            event[name] = REDACTED
-        elif isinstance(value, str) and "://" in value:
-            event[name] = _ADDRESS_PASSWORD.sub(rf"\1:{REDACTED}", value)
+        if value.__class__ is not int and value.__class__ is not float:
+            event[name] = _clean(name, value)
     return event
+
+
+def _clean(name: str, value: Any, depth: int = 0) -> Any:
+    if _SECRET_NAME.search(name):
+        return REDACTED
+    if isinstance(value, str):
+        return _clean_text(value)
+    if depth < _DEEPEST and isinstance(value, dict):
+        return {key: _clean(str(key), each, depth + 1) for key, each in value.items()}
+    if depth < _DEEPEST and isinstance(value, list | tuple):
+        return [_clean("", each, depth + 1) for each in value]
+    return value
+
+
+def _clean_text(text: str) -> str:
+    if "://" in text:
+        text = _ADDRESS_LOGIN.sub(f"{REDACTED}@", text)
+    if "=" in text or ":" in text:
+        text = _NAMED_SECRET.sub(rf"\1{REDACTED}", text)
+    return text

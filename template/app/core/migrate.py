@@ -4,6 +4,7 @@ from alembic import command
 from alembic.config import Config
 
 from app.core.database.layout import DATABASES
+from app.core.errors import ServiceUnavailableError
 
 
 def configurations() -> list[Config]:
@@ -21,5 +22,18 @@ def upgrade() -> None:
         command.upgrade(config, "head")
 
 
+def main() -> None:
+    """Apply what is missing.
+
+    Raises:
+        SystemExit: it cannot be done now; one line says why.
+    """
+    try:
+        upgrade()
+    except (ServiceUnavailableError, TimeoutError) as error:
+        cause = f" ({type(error.__cause__).__name__})" if error.__cause__ else ""
+        raise SystemExit(f"migrations: {error}{cause}") from None
+
+
 if __name__ == "__main__":
-    upgrade()
+    main()

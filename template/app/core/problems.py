@@ -1,5 +1,6 @@
 """Problem details (RFC 9457): the one shape of every error answer."""
 
+import json
 from typing import Any
 
 import orjson
@@ -47,5 +48,8 @@ def problem_response(
         "request_id": context.request_id.get(),
         **extensions,
     }
-    content = orjson.dumps(body, default=str)
+    try:
+        content = orjson.dumps(body, default=str)
+    except TypeError:  # a text that is no Unicode, such as half of a surrogate pair
+        content = json.dumps(body, default=str).encode()
     return Response(content, status_code=status, headers=headers, media_type=MEDIA_TYPE)

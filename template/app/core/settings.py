@@ -2,6 +2,8 @@
 
 import ipaddress
 import json
+import os
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -18,6 +20,25 @@ def _split(value: Any) -> Any:
     if value.lstrip().startswith("["):
         return json.loads(value)
     return [item.strip() for item in value.split(",") if item.strip()]
+
+
+_ORIGIN = re.compile(r"https?://[\w.-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?")
+_HOST = re.compile(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*|\[[0-9a-f:]+\]", re.IGNORECASE)
+_SHORTEST_PREFIX = 8
+
+
+def _parse_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        raise ValueError("must be networks such as 10.0.0.0/8") from None
+
+
+def _is_everybody(network: str) -> bool:
+    try:
+        return ipaddress.ip_network(network.strip()).prefixlen < _SHORTEST_PREFIX
+    except ValueError:  # uvicorn also takes names, which are no networks
+        return False
 
 
 StringList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
@@ -76,6 +97,7 @@ class AppSettings(BaseSettings):
     shutdown_drain_seconds: float = Field(
         default_factory=_drain_seconds,
         ge=0,
+        allow_inf_nan=False,
         description="How long /ready says no before the server stops listening (5 when deployed)",
     )
     shutdown_grace_seconds: int = Field(
@@ -86,7 +108,21 @@ class AppSettings(BaseSettings):
     @classmethod
     def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for network in value:
-            ipaddress.ip_network(network)
+            _parse_network(network)
+        return value
+
+    @field_validator("backend_cors_origins")
+    @classmethod
+    def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(origin != "*" and not _ORIGIN.fullmatch(origin) for origin in value):
+            raise ValueError("must be origins such as https://app.example.com, without a path")
+        return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _check_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or not all(_HOST.fullmatch(host) for host in value):
+            raise ValueError("must be host names such as api.example.com, without scheme and port")
         return value
 
     @property
@@ -108,8 +144,8 @@ class AppSettings(BaseSettings):
 
     def insecure(self) -> Iterator[str]:
         """Name each value that production refuses, with the mend. Pieces extend this."""
-        secret = self.secret_key.get_secret_value()
-        if secret == DEVELOPMENT_SECRET or len(secret) < 32:
+        secret = self.secret_key.get_secret_value().strip()
+        if DEVELOPMENT_SECRET in secret or len(secret) < 32 or len(set(secret)) < 10:
             yield "SECRET_KEY must be at least 32 random characters: openssl rand -hex 32"
         if self.debug:
             yield "DEBUG must be false"
@@ -117,8 +153,11 @@ class AppSettings(BaseSettings):
             yield "ALLOWED_HOSTS must name the service's hosts instead of *"
         if "*" in self.backend_cors_origins:
             yield "BACKEND_CORS_ORIGINS must name the origins instead of *"
-        if "*" in self.forwarded_allow_ips:
-            yield "FORWARDED_ALLOW_IPS must name the proxies' networks instead of *"
+        proxies = self.forwarded_allow_ips.split(",")
+        if "*" in self.forwarded_allow_ips or any(map(_is_everybody, proxies)):
+            yield "FORWARDED_ALLOW_IPS must name the proxies' networks instead of everybody"
+        if any(map(_is_everybody, self.internal_networks)):
+            yield "INTERNAL_NETWORKS must not be everybody"
 
 
 SettingsT = TypeVar("SettingsT", bound=AppSettings)
@@ -131,6 +170,8 @@ def load_settings(settings_class: type[SettingsT]) -> SettingsT:
         SystemExit: so that every server that imports the application prints those lines and
             ends with status 1, without a traceback. Values are never printed.
     """
+    if os.environ.get("ENVIRONMENT") == "":
+        raise SystemExit("configuration: ENVIRONMENT is set but empty (see .env.example)")
     try:
         settings = settings_class()
     except ValidationError as error:
@@ -143,6 +184,8 @@ def load_settings(settings_class: type[SettingsT]) -> SettingsT:
 def _explain(error: ValidationError) -> str:
     lines = []
     for problem in error.errors(include_input=False, include_url=False):
+        if problem["type"] == "default_factory_not_called":
+            continue  # follows from another problem
         name = str(problem["loc"][0]).upper() if problem["loc"] else "settings"
         said = "is required" if problem["type"] == "missing" else problem["msg"]
         lines.append(f"configuration: {name} {said} (see .env.example)")

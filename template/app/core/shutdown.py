@@ -45,8 +45,9 @@ class Drain:
         self._loop.call_soon_threadsafe(self._wait, signum, frame)
 
     def _wait(self, signum: int, frame: FrameType | None) -> None:
-        log.info("draining", seconds=self.seconds)
+        # First what must happen: a log that cannot be written must not keep the process alive.
         self._loop.call_later(self.seconds, self._hand_over, signum, frame)
+        log.info("draining", seconds=self.seconds)
 
     def _hand_over(self, signum: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, self._server_handler)

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from app.core.database.danger import accept
+
 revision = "general_0002"
 down_revision = "general_0001"
 branch_labels = None
@@ -12,6 +14,9 @@ LIVE = sa.text("deleted_at IS NULL")
 
 
 def upgrade() -> None:
+    # Nothing is stored yet. On a large table, PostgreSQL builds an index without holding up
+    # writers: `with op.get_context().autocommit_block():` and `postgresql_concurrently=True`.
+    accept("require-concurrent-index-creation")
     op.create_index(
         "ix_documents_project_id_live",
         "documents",

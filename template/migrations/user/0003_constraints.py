@@ -2,6 +2,8 @@
 
 from alembic import op
 
+from app.core.database.danger import accept
+
 revision = "user_0003"
 down_revision = "user_0002"
 branch_labels = None
@@ -9,6 +11,9 @@ depends_on = None
 
 
 def upgrade() -> None:
+    # Nothing is stored yet. On a large table, PostgreSQL first adds a constraint `NOT VALID` and
+    # validates it in a migration of its own.
+    accept("constraint-missing-not-valid")
     with op.batch_alter_table("projects") as table:
         table.create_check_constraint(op.f("ck_projects_name_not_empty"), "name <> ''")
 

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from app.core.database.danger import accept
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -12,11 +14,13 @@ LIVE = sa.text("deleted_at IS NULL")
 
 
 def upgrade() -> None:
-    # Both tables are new. On a large one, PostgreSQL builds an index without holding up writers:
-    # `with op.get_context().autocommit_block():` and `postgresql_concurrently=True`.
+    # Nothing is stored yet. On a large table, PostgreSQL builds an index without holding up
+    # writers: `with op.get_context().autocommit_block():` and `postgresql_concurrently=True`.
+    accept("require-concurrent-index-creation")
     op.create_index(
         "ix_projects_name_live", "projects", ["name"], postgresql_where=LIVE, sqlite_where=LIVE
     )
+    accept("require-concurrent-index-creation")
     op.create_index(
         "ix_documents_project_id_live",
         "documents",

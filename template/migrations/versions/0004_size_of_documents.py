@@ -1,7 +1,7 @@
-"""Size of documents: a migration of data.
+"""Size of documents.
 
 The column comes with a default, which costs no time and lets the code of the version before go on
-writing while both run. Then its values, in batches, so that none locks many rows for long.
+writing while both run. Its values are a migration of their own: this one holds the table's lock.
 """
 
 import sqlalchemy as sa
@@ -12,26 +12,10 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-BATCH = 1000
-documents = sa.table("documents", sa.column("id"), sa.column("content"), sa.column("size"))
-
 
 def upgrade() -> None:
     size = sa.Column("size", sa.Integer(), server_default=sa.text("0"), nullable=False)
     op.add_column("documents", size)
-    if not op.get_context().as_sql:
-        fill_in()
-
-
-def fill_in() -> None:
-    connection = op.get_bind()
-    missing = sa.select(documents.c.id).where(documents.c.size == 0, documents.c.content != "")
-    while identifiers := connection.scalars(missing.limit(BATCH)).all():
-        connection.execute(
-            sa.update(documents)
-            .where(documents.c.id.in_(identifiers))
-            .values(size=sa.func.char_length(documents.c.content))
-        )
 
 
 def downgrade() -> None:

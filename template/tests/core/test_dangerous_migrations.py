@@ -43,6 +43,7 @@ def test_a_migration_that_would_is_noticed(tmp_path: Path) -> None:
     scripts = ScriptDirectory.from_config(configurations()[0])
     dangerous = DANGEROUS.format(head=scripts.get_current_head())
     versions = Path(scripts.versions).relative_to(Path.cwd())
+    (copy / versions).mkdir(exist_ok=True)
     (copy / versions / "dangerous.py").write_text(dangerous)
     done = lint(copy)
     assert (done.returncode, "require-concurrent-index-creation" in done.stdout) == (1, True)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from fastapi import APIRouter
 from httpx2 import AsyncClient
 from sqlalchemy import text
@@ -15,6 +16,7 @@ from app.core.application import create_app
 from app.core.database import GeneralSessionDep, UserSessionDep
 from app.core.database.layout import DATABASES
 from app.core.discovery import import_submodules
+from app.core.migrate import configurations
 from tests.core.migrating import alembic, migrate
 from tests.core.outages import Line, line_to
 from tests.core.plugin import Addresses, caller_of, with_changes
@@ -84,5 +86,5 @@ def test_a_table_belongs_to_one_of_them() -> None:
 
 
 def test_each_has_migrations_of_its_own() -> None:
-    for section in ("user", "general"):
-        assert Path("migrations", section).is_dir()
+    scripts = [ScriptDirectory.from_config(config) for config in configurations()]
+    assert [Path(each.versions).name for each in scripts] == ["user", "general"]

@@ -84,6 +84,14 @@ async def test_an_unexpected_exception_tells_nothing(settings: Settings) -> None
         assert secret not in answer.text
 
 
+async def test_even_a_text_that_is_no_unicode_is_answered(settings: Settings) -> None:
+    for error in (errors.NotFoundError("half \ud800"), RuntimeError("half \ud800")):
+        async with caller_of(failing_with(error, settings)) as caller:
+            answer = await caller.get("/api/v1/fail")
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["request_id"] == answer.headers["x-request-id"]
+
+
 async def test_a_browser_may_read_an_unexpected_error(settings: Settings) -> None:
     origin = "https://app.example.com"
     open_to = with_changes(settings, backend_cors_origins=(origin,))

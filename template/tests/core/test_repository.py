@@ -214,6 +214,8 @@ async def test_only_what_was_seen_is_changed(service: FastAPI, caller: AsyncClie
     for stale in ('"1"', 'W/"2"', '"x"', "2", '"1", "3"'):
         answer = await caller.post(path, headers={"If-Match": stale})
         assert (answer.status_code, answer.json()["code"]) == (412, "precondition_failed")
+    for empty in ("", " , "):
+        assert (await caller.post(path, headers={"If-Match": empty})).status_code == 400
     for current in ('"2"', '"1", "3"', "*"):
         assert (await caller.post(path, headers={"If-Match": current})).status_code == 200
 

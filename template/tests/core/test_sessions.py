@@ -4,7 +4,7 @@ from typing import Never
 
 import pytest
 from fastapi import APIRouter, FastAPI
-from sqlalchemy import String, event, select, text
+from sqlalchemy import Executable, String, delete, event, insert, select, text, update
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -111,6 +111,23 @@ async def test_a_read_session_refuses_to_write(service: FastAPI) -> None:
     async with caller_of(service) as caller:
         assert (await caller.post("/api/v1/notes/by-reader?text=a")).status_code == 500
     assert await stored() == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        insert(Note).values(text="a"),
+        update(Note).values(text="a"),
+        delete(Note),
+        text("DELETE FROM notes_of_the_tests"),
+    ],
+)
+async def test_a_read_session_refuses_statements_that_write(
+    service: FastAPI, statement: Executable
+) -> None:
+    async with database.read_session_context() as session:
+        with pytest.raises(RuntimeError, match="only reads"):
+            await session.execute(statement)
 
 
 async def test_a_session_outside_of_requests_commits(service: FastAPI) -> None:

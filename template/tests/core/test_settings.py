@@ -104,10 +104,14 @@ def test_secure_values_start_in_production(monkeypatch: pytest.MonkeyPatch) -> N
     [
         ("SECRET_KEY", ""),
         ("SECRET_KEY", "too-short"),
+        ("SECRET_KEY", "a" * 64),
+        ("SECRET_KEY", " " * 64),
         ("DEBUG", "true"),
         ("ALLOWED_HOSTS", "*"),
         ("BACKEND_CORS_ORIGINS", "https://a.example.com,*"),
         ("FORWARDED_ALLOW_IPS", "*"),
+        ("FORWARDED_ALLOW_IPS", "10.0.0.1,0.0.0.0/0"),
+        ("INTERNAL_NETWORKS", "10.0.0.0/8,::/0"),
     ],
 )
 def test_production_refuses_insecure_values_by_name(
@@ -117,6 +121,58 @@ def test_production_refuses_insecure_values_by_name(
     monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit, match=f"configuration: {name} must"):
         load_settings(Settings)
+
+
+@pytest.mark.parametrize("password", ["development", "Postgres", "user"])
+@pytest.mark.parametrize("name", VARIABLES)
+def test_production_refuses_well_known_passwords(
+    monkeypatch: pytest.MonkeyPatch, name: str, password: str
+) -> None:
+    set_production(monkeypatch)
+    address = f"{FLAVOUR.schemes[0]}://user:{password}@host/name"
+    monkeypatch.setenv(name.upper(), address)
+    with pytest.raises(SystemExit, match=f"configuration: {name.upper()} must not"):
+        load_settings(Settings)
+
+
+def test_an_empty_environment_is_not_taken_for_development(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    set_production(monkeypatch)
+    monkeypatch.setenv("ENVIRONMENT", "")
+    with pytest.raises(SystemExit, match="ENVIRONMENT is set but empty"):
+        load_settings(Settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BACKEND_CORS_ORIGINS", "null"),
+        ("BACKEND_CORS_ORIGINS", "https://app.example.com/"),
+        ("BACKEND_CORS_ORIGINS", "app.example.com"),
+        ("ALLOWED_HOSTS", "https://api.example.com"),
+        ("ALLOWED_HOSTS", "api.example.com:443"),
+        ("INTERNAL_NETWORKS", "10.0.0.1/8"),
+        ("SHUTDOWN_DRAIN_SECONDS", "inf"),
+    ],
+)
+def test_a_value_that_could_never_work_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    set_addresses(monkeypatch)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as stopped:
+        load_settings(Settings)
+    lines = str(stopped.value.code).splitlines()
+    assert [line.split()[1] for line in lines] == [name]
+
+
+def test_a_password_that_breaks_the_address_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    scheme = FLAVOUR.schemes[0]
+    set_addresses(monkeypatch, f"{scheme}://user:p@ss:hunter2/x@host/name")
+    with pytest.raises(SystemExit) as stopped:
+        load_settings(Settings)
+    assert "hunter2" not in str(stopped.value.code)
 
 
 def test_secrets_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm.exc import StaleDataError
 
 from app.config import Settings
 from app.core.application import create_app
@@ -100,6 +101,10 @@ async def test_work_that_lost_is_done_again(
 
     assert await database.in_transaction(work) == "done"
     assert (len(tries), await value()) == (3, 1)
+
+
+async def test_a_row_that_was_changed_meanwhile_is_a_lost_conflict() -> None:
+    assert handle.is_conflict(StaleDataError())
 
 
 async def test_work_is_not_done_again_for_ever(

@@ -125,6 +125,8 @@ async def test_a_large_body_is_refused(
         ("[::1]", 404),
         ("[::1]:8000", 404),
         ("", 400),
+        ("api.example.com:@evil.net", 400),
+        ("api.example.com:1/evil", 400),
     ],
 )
 async def test_foreign_hosts_are_refused(settings: Settings, host: str, status: int) -> None:

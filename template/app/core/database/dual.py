@@ -22,7 +22,7 @@ from sqlalchemy.orm import DeclarativeBase
 from app.core.database.base import NAMING_CONVENTION, TYPE_ANNOTATION_MAP, ModelMixin
 from app.core.database.flavours.flavour import FLAVOUR
 from app.core.database.handle import Addresses, Database, ReadSession
-from app.core.database.settings import ConnectionSettings, DatabaseUrl, insecure_address
+from app.core.database.settings import ConnectionSettings, DatabaseUrl, insecure_addresses
 
 __all__ = [
     "DATABASES",
@@ -71,8 +71,9 @@ class DatabaseSettings(ConnectionSettings):
     def insecure(self) -> Iterator[str]:
         """Name each value that production refuses, with the mend."""
         yield from super().insecure()
-        yield from insecure_address("DATABASE_URL_USER", self.database_url_user)
-        yield from insecure_address("DATABASE_URL_GENERAL", self.database_url_general)
+        kinds = ("database_url", "database_replica_url", "migration_database_url")
+        names = (f"{kind}_{which}" for kind in kinds for which in ("user", "general"))
+        yield from insecure_addresses(self, *names)
 
 
 class UserBase(DeclarativeBase):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import URL, Dialect, event
+from sqlalchemy import URL, Dialect, ExceptionContext, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -26,6 +26,7 @@ def build_engine(url: URL, settings: ConnectionSettings) -> AsyncEngine:
     engine = create_async_engine(url, echo=settings.debug, hide_parameters=True, **options)
     FLAVOUR.prepare(engine)
     _name_failed_connections(engine)
+    _give_up_silent_connections(engine)
     return engine
 
 
@@ -38,3 +39,13 @@ def _name_failed_connections(engine: AsyncEngine) -> None:
             return dialect.connect(*arguments, **options)
         except Exception as error:
             raise ServiceUnavailableError("The database does not answer") from error
+
+
+def _give_up_silent_connections(engine: AsyncEngine) -> None:
+    """A driver that waited in vain raises a TimeoutError that SQLAlchemy does not know."""
+
+    @event.listens_for(engine.sync_engine, "handle_error")
+    def give_up(context: ExceptionContext) -> None:
+        if isinstance(context.original_exception, TimeoutError):
+            context.is_disconnect = True
+            raise ServiceUnavailableError("The database does not answer")

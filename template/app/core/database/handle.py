@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 import stamina
 import structlog
 from pydantic import SecretStr
-from sqlalchemy import MetaData, event
+from sqlalchemy import MetaData, TextClause, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
-from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.orm import DeclarativeBase, ORMExecuteState, Session
+from sqlalchemy.orm.exc import StaleDataError
 
 from app.core.database.engine import build_engine
 from app.core.database.flavours.flavour import FLAVOUR
@@ -26,16 +27,30 @@ _NOT_STARTED = "the database is used outside of the application's lifespan"
 
 
 class ReadSession(AsyncSession):
-    """A session that cannot write; each SELECT stands for itself, which saves round trips."""
+    """A session that refuses to write; each SELECT stands for itself, which saves round trips."""
 
 
 class _ReadOnlySession(Session):
     """The synchronous inside of a `ReadSession`."""
 
 
+_ONLY_READS = "this session only reads: use a session that writes"
+_READING = ("select", "with", "values", "explain", "show")
+
+
 @event.listens_for(_ReadOnlySession, "before_flush")
-def _refuse_to_write(*_: object) -> None:
-    raise RuntimeError("this session only reads: use a session that writes")
+def _refuse_to_flush(*_: object) -> None:
+    raise RuntimeError(_ONLY_READS)
+
+
+@event.listens_for(_ReadOnlySession, "do_orm_execute")
+def _refuse_to_write(state: ORMExecuteState) -> None:
+    statement = state.statement
+    raw = isinstance(statement, TextClause)
+    if state.is_insert or state.is_update or state.is_delete:
+        raise RuntimeError(_ONLY_READS)
+    if raw and not str(statement).lstrip(" \n(").lower().startswith(_READING):
+        raise RuntimeError(_ONLY_READS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +88,7 @@ class Database:
         self.variable = variable
         self.addresses = addresses
         self._engine: AsyncEngine | None = None
+        self._observer: AsyncEngine | None = None
         self._sessions: async_sessionmaker[AsyncSession] | None = None
         self._read_sessions: async_sessionmaker[ReadSession] | None = None
 
@@ -94,9 +110,16 @@ class Database:
             raise RuntimeError(_NOT_STARTED)
         return self._engine
 
-    def reading(self) -> AsyncEngine:
-        """The engine for looking only: without a transaction, so it holds up nobody."""
-        return self.engine.execution_options(isolation_level="AUTOCOMMIT")
+    @property
+    def observer(self) -> AsyncEngine:
+        """The engine of health checks: past the pool, since a full one is no outage.
+
+        Raises:
+            RuntimeError: the application does not run.
+        """
+        if self._observer is None:
+            raise RuntimeError(_NOT_STARTED)
+        return self._observer
 
     @asynccontextmanager
     async def connected(self, settings: ConnectionSettings) -> AsyncIterator[None]:
@@ -105,15 +128,18 @@ class Database:
         engine = build_engine(driver_url(addresses.main), settings)
         replica = addresses.replica
         reader = build_engine(driver_url(replica), settings) if replica else engine
-        before = self._engine, self._sessions, self._read_sessions
+        alone = settings.model_copy(update={"db_use_null_pool": True})
+        observer = build_engine(driver_url(addresses.main), alone)
+        before = self._engine, self._observer, self._sessions, self._read_sessions
         self._engine = engine
+        self._observer = observer.execution_options(isolation_level="AUTOCOMMIT")
         self._bind(engine, reader.execution_options(isolation_level="AUTOCOMMIT"))
         try:
             yield
         finally:
-            self._engine, self._sessions, self._read_sessions = before
-            await engine.dispose()
-            await reader.dispose()
+            self._engine, self._observer, self._sessions, self._read_sessions = before
+            for each in (engine, reader, observer):
+                await each.dispose()
 
     @contextmanager
     def bound_to(self, connection: AsyncConnection) -> Iterator[None]:
@@ -180,6 +206,7 @@ class Database:
 
         Raises:
             DBAPIError: it lost every time.
+            StaleDataError: somebody else changed the same row every time.
         """
         async for attempt in stamina.retry_context(
             on=is_conflict, attempts=attempts, wait_initial=0.02, wait_max=0.5
@@ -192,7 +219,8 @@ class Database:
 
 def is_conflict(error: Exception) -> bool:
     """Whether a transaction lost against another one, and may win when it is tried again."""
-    return isinstance(error, DBAPIError) and FLAVOUR.lost_conflict(error)
+    lost = isinstance(error, DBAPIError) and FLAVOUR.lost_conflict(error)
+    return lost or isinstance(error, StaleDataError)
 
 
 def after_commit(session: AsyncSession, hook: Hook) -> None:

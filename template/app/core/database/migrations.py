@@ -73,6 +73,9 @@ def _options(database: Database) -> dict[str, Any]:
         "render_item": _render_item,
         # SQLite's too: the engine begins its transactions itself (see flavours).
         "transactional_ddl": FLAVOUR.name != "mysql",
+        # So that no migration holds the locks of another. In SQLite the transaction is what holds
+        # off other migrators, so there all of them share one.
+        "transaction_per_migration": FLAVOUR.name != "sqlite",
     }
 
 

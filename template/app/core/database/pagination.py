@@ -85,7 +85,7 @@ async def page_request(
     request: Request,
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Rows on a page")] = 20,
     cursor: Annotated[
-        str | None, Query(max_length=1000, description="`next_cursor` of the page before")
+        str | None, Query(max_length=4000, description="`next_cursor` of the page before")
     ] = None,
     sort: Annotated[
         str | None, Query(max_length=50, description="A field; with `-` in front, descending")

@@ -42,7 +42,7 @@ async def _lifespan(settings: "CoreSettings") -> AsyncIterator[None]:
 
 
 async def _probe(database: Database, _: "CoreSettings") -> Details:
-    async with database.reading().connect() as connection:
+    async with database.observer.connect() as connection:
         await connection.execute(text("SELECT 1"))
     return {"pool": _pool_figures(database.engine.pool)}
 
@@ -72,17 +72,18 @@ async def answer_database_error(request: Request, error: Exception) -> Response:
 
 
 def _translate(error: Exception) -> AppException | None:
-    if isinstance(error, IntegrityError):
-        return ConflictError("This contradicts what is stored already")
-    if isinstance(error, DataError):
-        return ValidationFailedError("The database cannot store one of the values")
     if isinstance(error, PoolTimeoutError):
         return ServiceUnavailableError("The database does not answer")
-    if isinstance(error, DBAPIError):
-        if FLAVOUR.lost_conflict(error):
-            return ConflictError("Another request changed the same: try again")
-        if error.connection_invalidated or FLAVOUR.timed_out(error):
-            return ServiceUnavailableError("The database does not answer")
+    if not isinstance(error, DBAPIError):
+        return None
+    if isinstance(error, IntegrityError):
+        return ConflictError("This contradicts what is stored already")
+    if isinstance(error, DataError) or FLAVOUR.refused_value(error):
+        return ValidationFailedError("The database cannot store one of the values")
+    if FLAVOUR.lost_conflict(error):
+        return ConflictError("Another request changed the same: try again")
+    if error.connection_invalidated or FLAVOUR.passing(error):
+        return ServiceUnavailableError("The database does not answer")
     return None
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Header
 
 from app.core.database.base import VersionMixin
-from app.core.errors import PreconditionFailedError
+from app.core.errors import BadRequestError, PreconditionFailedError
 
 ANY = "*"
 
@@ -37,9 +37,17 @@ async def read_precondition(
         str | None, Header(max_length=1000, description="ETag of what you have read")
     ] = None,
 ) -> Precondition:
-    """Read the `If-Match` header."""
-    tags = (tag.strip() for tag in (if_match or "").split(","))
-    return Precondition(frozenset(tag for tag in tags if tag))
+    """Read the `If-Match` header.
+
+    Raises:
+        BadRequestError: it is there and names no tag, so it would silently protect nothing.
+    """
+    if if_match is None:
+        return Precondition(frozenset())
+    tags = frozenset(filter(None, (tag.strip() for tag in if_match.split(","))))
+    if not tags:
+        raise BadRequestError("If-Match names no entity tag")
+    return Precondition(tags)
 
 
 PreconditionDep = Annotated[Precondition, Depends(read_precondition)]

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from sqlalchemy import ColumnElement, Select, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,6 +14,7 @@ from app.core.database.types import utc_now
 from app.core.errors import NotFoundError
 
 ModelT = TypeVar("ModelT", bound=ModelMixin)
+Lock = Literal["change", "keep"]
 
 
 class Repository(Generic[ModelT]):
@@ -44,13 +45,23 @@ class Repository(Generic[ModelT]):
             statement = statement.where(self.model.deleted_at.is_(None))
         return statement  # type: ignore[return-value]
 
-    async def get(self, identifier: uuid.UUID, *, with_deleted: bool = False) -> ModelT:
+    async def get(
+        self, identifier: uuid.UUID, *, lock: Lock | None = None, with_deleted: bool = False
+    ) -> ModelT:
         """Read one row.
+
+        Args:
+            identifier: its id.
+            lock: holds off others until the end of the transaction: "change" all who lock it too,
+                "keep" only those who change it. SQLite has one writer anyway.
+            with_deleted: whether a row that is marked as deleted counts.
 
         Raises:
             NotFoundError: there is none with this id, or it is deleted.
         """
         statement = self.query(self.model.id == identifier, with_deleted=with_deleted)
+        if lock is not None:
+            statement = statement.with_for_update(read=lock == "keep")
         found = await self.session.scalar(statement)
         if found is None:
             raise NotFoundError(f"There is no {self.model.__name__.lower()} {identifier}")

@@ -47,7 +47,7 @@ async def check_revision(database: Database, _: "CoreSettings") -> Details:
         RuntimeError: migrations are missing.
     """
     heads, known = await asyncio.to_thread(_revisions, database.section)
-    async with database.reading().connect() as connection:
+    async with database.observer.connect() as connection:
         applied = await connection.run_sync(_applied, version_table(database.section))
     behind = not heads <= applied and applied <= known
     if behind:

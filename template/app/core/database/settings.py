@@ -3,14 +3,16 @@
 from collections.abc import Iterator
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, Field, SecretStr
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from app.core.database.flavours.flavour import FLAVOUR
 from app.core.settings import AppSettings
 
-_KNOWN_PASSWORDS = frozenset({"", "app", "admin", "changeme", "password", "postgres", "root"})
+_KNOWN_PASSWORDS = frozenset(
+    {"", "app", "admin", "changeme", "development", "password", "postgres", "root", "secret"}
+)
 
 
 class ConnectionSettings(AppSettings):
@@ -18,14 +20,18 @@ class ConnectionSettings(AppSettings):
 
     db_pool_size: int = Field(5, ge=1, description="Connections that each process keeps open")
     db_max_overflow: int = Field(10, ge=0, description="Further connections under load")
-    db_pool_timeout: float = Field(5.0, gt=0, description="Seconds to wait for a connection")
+    db_pool_timeout: float = Field(
+        5.0, gt=0, allow_inf_nan=False, description="Seconds to wait for a connection"
+    )
     db_pool_recycle: int = Field(1800, ge=-1, description="Seconds after which one is replaced")
     db_use_null_pool: bool = Field(
         False, description="Keep no connection: for serverless and transaction poolers (PgBouncer)"
     )
-    db_connect_timeout: float = Field(3.0, gt=0, description="Seconds to wait for the server")
-    db_statement_timeout: float = Field(
-        30.0, ge=0, description="Seconds that one statement may take (0 = no limit)"
+    db_connect_timeout: float = Field(
+        3.0, gt=0, allow_inf_nan=False, description="Seconds to wait for the server"
+    )
+    db_statement_timeout: int = Field(
+        30, ge=0, description="Seconds that one statement may take (0 = no limit)"
     )
     db_migration_lock_timeout: int = Field(
         60, ge=1, description="Seconds that a migration waits for another one to finish"
@@ -43,11 +49,11 @@ def driver_url(address: SecretStr) -> URL:
     """
     try:
         url = make_url(address.get_secret_value())
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise ValueError(f"is no database address such as {FLAVOUR.example}") from None
     scheme = url.drivername.partition("+")[0]
     if scheme not in FLAVOUR.schemes:
-        raise ValueError(f"must start with {FLAVOUR.schemes[0]}://, not {scheme}://")
+        raise ValueError(f"must start with {FLAVOUR.schemes[0]}://")
     return FLAVOUR.adapt(url.set(drivername=FLAVOUR.driver))
 
 
@@ -60,8 +66,16 @@ DatabaseUrl = Annotated[SecretStr, AfterValidator(_checked)]
 """The address of a database; never printed."""
 
 
-def insecure_address(name: str, address: SecretStr) -> Iterator[str]:
-    """Say why production refuses an address, if it does."""
-    url = driver_url(address)
-    if url.host and url.password is not None and str(url.password) in _KNOWN_PASSWORDS:
-        yield f"{name} must not carry a well-known password"
+def insecure_addresses(settings: BaseModel, *names: str) -> Iterator[str]:
+    """Say which of the addresses production refuses."""
+    for name in names:
+        address = getattr(settings, name)
+        if address is not None and _has_known_password(driver_url(address)):
+            yield f"{name.upper()} must not carry a well-known password"
+
+
+def _has_known_password(url: URL) -> bool:
+    password = url.query.get("password", url.password)
+    if password is None:
+        return False
+    return str(password).lower() in _KNOWN_PASSWORDS or password == url.username

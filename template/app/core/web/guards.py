@@ -1,5 +1,6 @@
 """What is refused before it reaches an endpoint: foreign hosts and bodies that are too large."""
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 PROBE_PATHS = frozenset({"/health", "/ready"})
 """Asked by orchestrators, which name the container's address as the host."""
+
+
+_HOST_AND_PORT = re.compile(r"([\w.-]+|\[[0-9a-f:.]+\])(?::\d+)?")
 
 
 class HostGuard:
@@ -74,9 +78,9 @@ class BodyGuard:
 
 
 def _host_name(header: str) -> str:
-    """Cut the port off, also behind an IPv6 address in brackets."""
-    host = header.lower()
-    return host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+    """Cut the port off; what is no host and port gives the empty name, which is never allowed."""
+    parts = _HOST_AND_PORT.fullmatch(header.lower())
+    return parts[1] if parts else ""
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, error: AppException) -> None:

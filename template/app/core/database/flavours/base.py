@@ -27,7 +27,9 @@ class Flavour:
         prepare: attaches listeners to a new engine.
         lost_conflict: whether an error says that a transaction lost against another one, and may
             win when it is tried again.
-        timed_out: whether an error says that a statement took too long.
+        passing: whether an error will be over soon: a statement that took too long, a server that
+            only reads after a fail-over, a plan from before a migration.
+        refused_value: whether an error says that a value cannot be stored.
         migration_limits: statements that set the limits of a migration, given the seconds that one
             of its statements may take.
         migration_lock: holds off other migrators, given the seconds to wait for them and those that
@@ -42,6 +44,7 @@ class Flavour:
     engine_options: "Callable[[ConnectionSettings], dict[str, Any]]"
     prepare: Callable[[AsyncEngine], None]
     lost_conflict: Callable[[DBAPIError], bool]
-    timed_out: Callable[[DBAPIError], bool]
+    passing: Callable[[DBAPIError], bool]
+    refused_value: Callable[[DBAPIError], bool]
     migration_limits: Callable[[int], list[str]]
     migration_lock: Callable[[Connection, int, int], AbstractContextManager[None]]

@@ -39,8 +39,13 @@ def _lost_conflict(error: DBAPIError) -> bool:
     return _number(error) == 1213  # deadlock
 
 
-def _timed_out(error: DBAPIError) -> bool:
-    return _number(error) in {1205, 1969, 3024}  # lock wait, MariaDB's and MySQL's statement limit
+def _passing(error: DBAPIError) -> bool:
+    # Lock wait, MariaDB's and MySQL's limit of a statement, a replica that only reads.
+    return _number(error) in {1205, 1969, 3024, 1290, 1836}
+
+
+def _refused_value(error: DBAPIError) -> bool:
+    return _number(error) in {1264, 1366, 1406}  # out of range, wrong string, too long
 
 
 def _number(error: DBAPIError) -> int:
@@ -78,7 +83,8 @@ FLAVOUR = Flavour(
     engine_options=_engine_options,
     prepare=_prepare,
     lost_conflict=_lost_conflict,
-    timed_out=_timed_out,
+    passing=_passing,
+    refused_value=_refused_value,
     migration_limits=_migration_limits,
     migration_lock=_migration_lock,
 )

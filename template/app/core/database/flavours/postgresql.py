@@ -29,6 +29,9 @@ def _adapt(url: URL) -> URL:
 
 def _engine_options(settings: "ConnectionSettings") -> dict[str, Any]:
     connect: dict[str, Any] = {"timeout": settings.db_connect_timeout}
+    if settings.db_statement_timeout:
+        # The server ends a statement by itself; this is for a server that does not answer at all.
+        connect["command_timeout"] = settings.db_statement_timeout + 5
     if settings.db_use_null_pool:
         # Behind a transaction pooler each statement may meet another server process, and
         # start-up parameters are refused.
@@ -36,7 +39,7 @@ def _engine_options(settings: "ConnectionSettings") -> dict[str, Any]:
         connect["prepared_statement_cache_size"] = 0
         connect["prepared_statement_name_func"] = lambda: f"__{uuid4().hex}__"
     else:
-        limit = str(int(settings.db_statement_timeout * 1000))
+        limit = str(settings.db_statement_timeout * 1000)
         connect["server_settings"] = {
             "application_name": settings.project_name[:63],
             "statement_timeout": limit,
@@ -57,8 +60,15 @@ def _lost_conflict(error: DBAPIError) -> bool:
     return _state(error) in {"40001", "40P01"}  # serialization failure, deadlock
 
 
-def _timed_out(error: DBAPIError) -> bool:
-    return _state(error) in {"57014", "55P03"}  # cancelled by statement_timeout, lock_timeout
+def _passing(error: DBAPIError) -> bool:
+    # Cancelled by statement_timeout or lock_timeout; a standby that only reads.
+    if _state(error) in {"57014", "55P03", "25006"}:
+        return True
+    return type(error.orig).__name__ == "InvalidCachedStatementError"
+
+
+def _refused_value(error: DBAPIError) -> bool:
+    return _state(error).startswith("22")  # data exception
 
 
 def _state(error: DBAPIError) -> str:
@@ -98,7 +108,8 @@ FLAVOUR = Flavour(
     engine_options=_engine_options,
     prepare=_prepare,
     lost_conflict=_lost_conflict,
-    timed_out=_timed_out,
+    passing=_passing,
+    refused_value=_refused_value,
     migration_limits=_migration_limits,
     migration_lock=_migration_lock,
 )

@@ -50,8 +50,13 @@ def _lost_conflict(error: DBAPIError) -> bool:
     return "database is locked" in str(error.orig)
 
 
-def _timed_out(error: DBAPIError) -> bool:
+def _passing(error: DBAPIError) -> bool:
     """SQLite has no limit for statements; waiting for the lock counts as a conflict."""
+    return False
+
+
+def _refused_value(error: DBAPIError) -> bool:
+    """SQLite stores anything."""
     return False
 
 
@@ -82,7 +87,8 @@ FLAVOUR = Flavour(
     engine_options=_engine_options,
     prepare=_prepare,
     lost_conflict=_lost_conflict,
-    timed_out=_timed_out,
+    passing=_passing,
+    refused_value=_refused_value,
     migration_limits=_migration_limits,
     migration_lock=_migration_lock,
 )

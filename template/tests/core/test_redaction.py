@@ -1,0 +1,82 @@
+"""What must never be read in a log, and that logging itself never fails."""
+
+import io
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from app.config import Settings
+from app.core.logging import configure_logging
+from tests.core.plugin import with_changes
+
+SECRET = "hunter2"  # noqa: S105
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.fixture
+def output(settings: Settings) -> io.TextIOWrapper:
+    """Where lines go during the test."""
+    stream = io.TextIOWrapper(io.BytesIO(), write_through=True)
+    configure_logging(with_changes(settings, log_format="json", log_level="INFO"), stream)
+    return stream
+
+
+def line_of(stream: io.TextIOWrapper) -> dict[str, Any]:
+    stream.seek(0)
+    line: dict[str, Any] = json.loads(stream.read())
+    return line
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"password": SECRET},
+        {"api_key": SECRET},
+        {"database_url": SECRET},
+        {"headers": {"authorization": f"Bearer {SECRET}"}},
+        {"items": [{"deep": {"token": SECRET}}]},
+        {"address": f"postgresql://user:{SECRET}@host/name"},
+        {"address": f"postgresql://user:p@{SECRET}@host/name"},
+        {"address": f"https://{SECRET}@host/name"},
+        {"error": ValueError(f"postgresql://user:{SECRET}@host")},
+        {"said": f"could not connect: password={SECRET} host=db"},
+        {"said": f"Authorization: Bearer {SECRET}"},
+        {"said": f"https://host/path?access_token={SECRET}&x=1"},
+    ],
+)
+def test_secrets_are_redacted(output: io.TextIOWrapper, values: dict[str, object]) -> None:
+    structlog.get_logger().info("something", **values)
+    assert SECRET not in str(line_of(output))
+
+
+def test_secrets_of_other_loggers_too(output: io.TextIOWrapper) -> None:
+    logging.getLogger("some.library").warning("no way to %s", f"redis://:{SECRET}@host")
+    assert SECRET not in str(line_of(output))
+
+
+def test_what_is_no_secret_stays(output: io.TextIOWrapper) -> None:
+    structlog.get_logger().info("read", author="Ada", path="/a:b", count=3, url="x")
+    line = line_of(output)
+    assert (line["author"], line["path"], line["count"]) == ("Ada", "/a:b", 3)
+
+
+@pytest.mark.parametrize(
+    "value", [2**70, {1: 2}, Unprintable(), b"\xff", {"a"}, "half \ud800", float("nan")]
+)
+def test_any_value_can_be_logged(output: io.TextIOWrapper, value: object) -> None:
+    structlog.get_logger().info("odd", value=value)
+    assert line_of(output)["event"] == "odd"
+
+
+def test_a_log_that_cannot_be_written_fails_nobody(settings: Settings) -> None:
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        configure_logging(with_changes(settings, log_format="json"), io.TextIOWrapper(full))
+        structlog.get_logger().info("lost")
