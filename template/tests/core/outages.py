@@ -65,6 +65,8 @@ class Relay:
         self.port = 0
         self.server: asyncio.Server | None = None
         self.open: set[asyncio.StreamWriter] = set()
+        self.flowing = asyncio.Event()
+        self.flowing.set()
 
     @property
     def url(self) -> str:
@@ -81,6 +83,7 @@ class Relay:
 
     async def cut(self) -> None:
         """Stop listening and hang up on everybody."""
+        self.flowing.set()
         if self.server is not None:
             self.server.close()
         for writer in self.open:
@@ -90,7 +93,7 @@ class Relay:
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream_reader, upstream = await self._connect()
         self.open |= {writer, upstream}
-        await asyncio.gather(_copy(reader, upstream), _copy(upstream_reader, writer))
+        await asyncio.gather(self._copy(reader, upstream), self._copy(upstream_reader, writer))
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         query = self.target.query
@@ -102,13 +105,13 @@ class Relay:
         default = 5432 if self.target.drivername.startswith("postgres") else 3306
         return await asyncio.open_connection(self.target.host, self.target.port or default)
 
-
-async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    try:
-        while data := await source.read(65_536):
-            sink.write(data)
-            await sink.drain()
-    except ConnectionError:
-        return
-    finally:
-        sink.close()
+    async def _copy(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65_536):
+                await self.flowing.wait()
+                sink.write(data)
+                await sink.drain()
+        except ConnectionError:
+            return
+        finally:
+            sink.close()

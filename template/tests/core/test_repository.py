@@ -206,6 +206,24 @@ async def test_of_many_writers_none_is_lost(service: FastAPI, caller: AsyncClien
         assert (await ItemRepository(session).get(item.id)).amount == won
 
 
+async def test_a_locked_row_holds_off_who_relies_on_it(service: FastAPI) -> None:
+    (item,) = await store("locked")
+    async with database.session_context() as session:
+        items = ItemRepository(session)
+        locked = await items.get(item.id, lock="change")
+        other = asyncio.create_task(rely_on(item.id))
+        done, _ = await asyncio.wait([other], timeout=0.5)
+        assert not done
+        await items.delete(locked)
+    with pytest.raises(NotFoundError):
+        await other
+
+
+async def rely_on(identifier: UUID) -> None:
+    async with database.session_context() as session:
+        await ItemRepository(session).get(identifier, lock="keep")
+
+
 async def test_only_what_was_seen_is_changed(service: FastAPI, caller: AsyncClient) -> None:
     (item,) = await store("seen")
     path = f"/api/v1/items/{item.id}/increment"

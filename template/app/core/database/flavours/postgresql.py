@@ -14,6 +14,9 @@ from app.core.database.flavours.base import Flavour
 if TYPE_CHECKING:
     from app.core.database.settings import ConnectionSettings
 
+SILENCE_SECONDS = 5
+"""How much longer than a statement may take the driver waits for any answer."""
+
 MIGRATION_LOCK = 7_463_229_091
 """Any number will do, as long as every migrator of this service uses the same."""
 
@@ -31,7 +34,7 @@ def _engine_options(settings: "ConnectionSettings") -> dict[str, Any]:
     connect: dict[str, Any] = {"timeout": settings.db_connect_timeout}
     if settings.db_statement_timeout:
         # The server ends a statement by itself; this is for a server that does not answer at all.
-        connect["command_timeout"] = settings.db_statement_timeout + 5
+        connect["command_timeout"] = settings.db_statement_timeout + SILENCE_SECONDS
     if settings.db_use_null_pool:
         # Behind a transaction pooler each statement may meet another server process, and
         # start-up parameters are refused.
