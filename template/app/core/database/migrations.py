@@ -61,6 +61,8 @@ def _migrate(connection: Connection, database: Database, settings: ConnectionSet
         context.configure(connection=connection, **_options(database))
         with context.begin_transaction():
             context.run_migrations()
+        # Without any migration, Alembic leaves the making of its own table to us.
+        connection.commit()
 
 
 def _options(database: Database) -> dict[str, Any]:

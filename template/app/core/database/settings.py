@@ -76,6 +76,7 @@ def insecure_addresses(settings: BaseModel, *names: str) -> Iterator[str]:
 
 def _has_known_password(url: URL) -> bool:
     password = url.query.get("password", url.password)
-    if password is None:
+    by_socket = str(url.query.get("host", "")).startswith("/") or "unix_socket" in url.query
+    if password is None or by_socket:
         return False
     return str(password).lower() in _KNOWN_PASSWORDS or password == url.username
