@@ -84,7 +84,8 @@ def configure_logging(settings: AppSettings, stream: TextIO | None = None) -> No
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
+    for chatty in ("alembic.runtime.plugins", "watchfiles.main"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     _hand_over_uvicorn()
 
 

@@ -217,6 +217,18 @@ async def test_both_kinds_of_pool_serve(settings: Settings, *, use_null_pool: bo
     assert {answer.status_code for answer in answers} == {200}
 
 
+async def test_a_full_pool_is_no_outage(settings: Settings) -> None:
+    small = with_changes(settings, db_pool_size=1, db_max_overflow=0, db_pool_timeout=0.1)
+    app = create_app(small)
+    async with (
+        app.router.lifespan_context(app),
+        caller_of(app) as caller,
+        database.read_session_context() as session,
+    ):
+        await session.execute(text("SELECT 1"))
+        assert (await caller.get("/ready")).status_code == 200
+
+
 async def test_a_session_cannot_be_used_after_its_scope(service: FastAPI) -> None:
     async with database.session_context() as session:
         kept: AsyncSession = session
