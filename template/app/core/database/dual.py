@@ -75,14 +75,14 @@ class DatabaseSettings(ConnectionSettings):
 
 
 class UserBase(DeclarativeBase):
-    """Declarative base of the user database; prefer `UserModel`."""
+    """Declarative base of the user database; models derive from `UserModel`, see `styles`."""
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
     type_annotation_map: ClassVar = TYPE_ANNOTATION_MAP
 
 
 class GeneralBase(DeclarativeBase):
-    """Declarative base of the general database; prefer `GeneralModel`."""
+    """Declarative base of the general database; models derive from `GeneralModel`, see `styles`."""
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
     type_annotation_map: ClassVar = TYPE_ANNOTATION_MAP

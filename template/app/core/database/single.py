@@ -53,7 +53,7 @@ class DatabaseSettings(ConnectionSettings):
 
 
 class Base(DeclarativeBase):
-    """Declarative base; prefer `Model`, which also has an id and times."""
+    """Declarative base of all tables; models derive from `Model`, see `styles`."""
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
     type_annotation_map: ClassVar = TYPE_ANNOTATION_MAP
