@@ -16,6 +16,7 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from app.core.database.engine import build_engine
 from app.core.database.flavours.flavour import FLAVOUR
+from app.core.database.roles.role import READING
 from app.core.database.settings import ConnectionSettings, driver_url
 
 log = structlog.get_logger(logger_name="app.database")
@@ -30,7 +31,11 @@ class ReadSession(AsyncSession):
     """A session that refuses to write; each SELECT stands for itself, which saves round trips."""
 
 
-class _ReadOnlySession(Session):
+class ServiceSession(Session):
+    """The synchronous inside of every session of the service, for those who listen to them."""
+
+
+class _ReadOnlySession(ServiceSession):
     """The synchronous inside of a `ReadSession`."""
 
 
@@ -133,7 +138,7 @@ class Database:
         before = self._engine, self._observer, self._sessions, self._read_sessions
         self._engine = engine
         self._observer = observer.execution_options(isolation_level="AUTOCOMMIT")
-        self._bind(engine, reader.execution_options(isolation_level="AUTOCOMMIT"))
+        self._bind(engine, reader.execution_options(**READING))
         try:
             yield
         finally:
@@ -155,7 +160,10 @@ class Database:
         self, writing: AsyncEngine | AsyncConnection, reading: AsyncEngine | AsyncConnection
     ) -> None:
         self._sessions = async_sessionmaker(
-            writing, expire_on_commit=False, join_transaction_mode="create_savepoint"
+            writing,
+            sync_session_class=ServiceSession,
+            expire_on_commit=False,
+            join_transaction_mode="create_savepoint",
         )
         self._read_sessions = async_sessionmaker(
             reading,
