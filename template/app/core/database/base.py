@@ -20,6 +20,9 @@ NAMING_CONVENTION = {
 }
 
 
+OWNED = "owned_by_tenants"
+"""Key in the `info` of tables whose rows belong to tenants; its value is the tenant's column."""
+
 TYPE_ANNOTATION_MAP: dict[Any, Any] = {datetime: UtcDateTime(), uuid.UUID: Uuid()}
 
 

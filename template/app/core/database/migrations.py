@@ -68,7 +68,7 @@ def _migrate(connection: Connection, database: Database, settings: ConnectionSet
             context.run_migrations()
         # Without any migration, Alembic leaves the making of its own table to us.
         connection.commit()
-        after_migrations(connection, database, settings)
+        after_migrations(connection, database.addresses(settings), version_table(database.section))
 
 
 def _options(database: Database) -> dict[str, Any]:

@@ -6,9 +6,6 @@ tenants. Neither is set in a new transaction, so whoever forgets sees nothing.
 
 from sqlalchemy import Connection, text
 
-OWNED = "owned_by_tenants"
-"""Key in the `info` of tables whose rows belong to tenants; its value is the tenant's column."""
-
 TENANT_SETTING = "app.tenant_id"
 ACROSS_SETTING = "app.across_tenants"
 POLICY = "tenant_isolation"

@@ -7,9 +7,9 @@ from alembic.autogenerate import comparators, renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import MigrateOperation, UpgradeOps
 
+from app.core.database.base import OWNED
 from app.core.database.row_security import (
     ACROSS_SETTING,
-    OWNED,
     POLICY,
     TENANT_SETTING,
     confined_tables,

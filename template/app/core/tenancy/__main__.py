@@ -20,12 +20,20 @@ from app.core.tenancy.owned import HOME
 from app.core.tenancy.scope import across_tenants
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main() -> None:
     """Do what the command line asks for.
 
     Raises:
         SystemExit: it cannot be done; one line says why.
     """
+    options = parse(sys.argv[1:])
+    settings = load_settings(CoreSettings)
+    configure_logging(settings, sys.stderr)
+    asyncio.run(_connected(settings, options))
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Read a command line."""
     parser = argparse.ArgumentParser(prog="python -m app.core.tenancy")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="list all tenants")
@@ -38,20 +46,27 @@ def main(arguments: list[str] | None = None) -> None:
         ("delete", "remove a tenant and all that it owns, for ever"),
     ):
         commands.add_parser(name, help=help_text).add_argument("slug")
-    settings = load_settings(CoreSettings)
-    configure_logging(settings, sys.stderr)
-    asyncio.run(_run(settings, parser.parse_args(arguments)))
+    return parser.parse_args(arguments)
 
 
-async def _run(settings: CoreSettings, options: argparse.Namespace) -> None:
+async def _connected(settings: CoreSettings, options: argparse.Namespace) -> None:
     async with AsyncExitStack() as stack:
         for database in DATABASES:
             await stack.enter_async_context(database.connected(settings))
-        with across_tenants(f"command {options.command} {getattr(options, 'slug', '')}".strip()):
-            async with HOME.session_context() as session:
-                tenant = await _do(session, options)
-        if options.command == "delete" and tenant is not None:
-            await delete_tenant(tenant.id)
+        await run(options)
+
+
+async def run(options: argparse.Namespace) -> None:
+    """Do what a command line says, on databases that are connected.
+
+    Raises:
+        SystemExit: it cannot be done; one line says why.
+    """
+    with across_tenants(f"command {options.command} {getattr(options, 'slug', '')}".strip()):
+        async with HOME.session_context() as session:
+            tenant = await _do(session, options)
+    if options.command == "delete" and tenant is not None:
+        await delete_tenant(tenant.id)
 
 
 async def _do(session: AsyncSession, options: argparse.Namespace) -> Tenant | None:

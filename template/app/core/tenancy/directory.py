@@ -9,11 +9,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.auth import Principal
+from app.core.database.base import OWNED
 from app.core.database.layout import DATABASES
 from app.core.database.types import utc_now
 from app.core.errors import ForbiddenError, ServiceUnavailableError
 from app.core.tenancy.models import Tenant
-from app.core.tenancy.owned import COLUMN, HOME, OWNED
+from app.core.tenancy.owned import COLUMN, HOME
 from app.core.tenancy.scope import as_tenant
 
 REMEMBERED_SECONDS = 30.0

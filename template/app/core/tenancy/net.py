@@ -19,9 +19,10 @@ from sqlalchemy.orm import (
 )
 from sqlalchemy.sql import visitors
 
+from app.core.database.base import OWNED
 from app.core.database.handle import ServiceSession
 from app.core.tenancy.errors import CrossTenantError
-from app.core.tenancy.owned import COLUMN, OWNED, OWNED_CLASSES, TenantOwned
+from app.core.tenancy.owned import COLUMN, OWNED_CLASSES, TenantOwned
 from app.core.tenancy.scope import ACROSS, Scope, current_scope, current_tenant
 from app.core.tenancy.third_net import refuse_unconfined, tell_database
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, ForeignKeyConstraint, Index, Table, event
 from sqlalchemy.orm import Mapped, Mapper
 
-from app.core.database.base import Entity
+from app.core.database.base import OWNED, Entity
 from app.core.database.layout import DATABASES
 from app.core.tenancy.scope import ACROSS, current_scope, current_tenant
 
@@ -15,8 +15,6 @@ HOME = DATABASES[0]
 """The database in which tenants and users are."""
 COLUMN = "tenant_id"
 TENANTS = "tenants"
-OWNED = "owned_by_tenants"
-"""Key in the `info` of the tables that this holds for; its value is the column of the tenant."""
 OWNED_CLASSES: "list[type[TenantOwned]]" = []
 """The models that this holds for."""
 

@@ -14,10 +14,10 @@ from sqlalchemy import Column, Connection, Delete, Insert, Select, Table, TextCl
 from sqlalchemy.orm import ORMExecuteState
 from sqlalchemy.sql import visitors
 
+from app.core.database.base import OWNED
 from app.core.database.layout import DATABASES
 from app.core.piece import Details
 from app.core.tenancy.errors import CrossTenantError
-from app.core.tenancy.owned import OWNED
 from app.core.tenancy.scope import Scope
 
 

@@ -5,9 +5,10 @@ import uuid
 from sqlalchemy import Connection, text
 from sqlalchemy.orm import ORMExecuteState
 
+from app.core.database.base import OWNED
 from app.core.database.handle import Database
 from app.core.database.layout import DATABASES
-from app.core.database.row_security import OWNED, confined_tables, set_scope
+from app.core.database.row_security import confined_tables, set_scope
 from app.core.errors import ServiceUnavailableError
 from app.core.piece import Details
 from app.core.tenancy.scope import ACROSS, Scope

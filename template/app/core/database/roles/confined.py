@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, make_url, text
 
-from app.core.database.revision import version_table
 from app.core.database.row_security import ACROSS_SETTING
 from app.core.database.settings import driver_url
 
 if TYPE_CHECKING:
-    from app.core.database.handle import Database
-    from app.core.database.settings import ConnectionSettings
+    from app.core.database.handle import Addresses
 
 READING: Mapping[str, Any] = {"postgresql_readonly": True}
 """How read sessions execute: the tenant holds for a transaction, so there must be one."""
@@ -52,15 +50,12 @@ def before_migrations() -> list[str]:
     return [f"SET {ACROSS_SETTING} = 'on'"]
 
 
-def after_migrations(
-    connection: Connection, database: "Database", settings: "ConnectionSettings"
-) -> None:
+def after_migrations(connection: Connection, addresses: "Addresses", version_table: str) -> None:
     """Let the service's role read and write every table, and make the role if there is none.
 
     Raises:
         SystemExit: the role does not exist, and the migrating one may not make it.
     """
-    addresses = database.addresses(settings)
     service = driver_url(addresses.main)
     role = service.username
     if role is None or role == connection.scalar(text("SELECT current_user")):
@@ -68,14 +63,15 @@ def after_migrations(
     if connection.scalar(_IS_FREE, {"role": role}):
         _make_role(connection, role, str(service.password or ""))
     quote = connection.dialect.identifier_preparer.quote_identifier
-    name, version = quote(role), quote(version_table(database.section))
+    name, version = quote(role), quote(version_table)
     for statement in (
         f"GRANT USAGE ON SCHEMA public TO {name}",
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {name}",
         f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {name}",
-        f"REVOKE INSERT, UPDATE, DELETE ON {version} FROM {name}",
     ):
         connection.execute(text(statement))
+    if connection.scalar(text("SELECT to_regclass(:name) IS NOT NULL"), {"name": version}):
+        connection.execute(text(f"REVOKE INSERT, UPDATE, DELETE ON {version} FROM {name}"))
     connection.commit()
 
 

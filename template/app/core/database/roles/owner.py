@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection
 
 if TYPE_CHECKING:
-    from app.core.database.handle import Database
-    from app.core.database.settings import ConnectionSettings
+    from app.core.database.handle import Addresses
 
 READING: Mapping[str, Any] = {"isolation_level": "AUTOCOMMIT"}
 """How read sessions execute: each SELECT stands for itself, which saves round trips."""
@@ -18,9 +17,7 @@ def before_migrations() -> list[str]:
     return []
 
 
-def after_migrations(
-    connection: Connection, database: "Database", settings: "ConnectionSettings"
-) -> None:
+def after_migrations(connection: Connection, addresses: "Addresses", version_table: str) -> None:
     """Nothing is left to do when the tables are there."""
 
 
