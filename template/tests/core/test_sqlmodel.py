@@ -67,8 +67,6 @@ class ToyRead(Toy):
     """Derived from a table, so it shows all of its columns too."""
 
 
-
-
 class OwnerRepository(Repository[Owner]):
     model = Owner
 

@@ -18,11 +18,12 @@ from app.core.database.repository import Repository
 from app.core.database.tables import make_tables
 from app.core.tenancy import across_tenants, as_tenant, current_tenant
 from app.core.tenancy.__main__ import parse, run
-from app.core.tenancy.directory import delete_tenant, directory, suspend_tenant
+from app.core.tenancy.directory import as_demo_tenant, delete_tenant, directory, suspend_tenant
 from app.core.tenancy.errors import CrossTenantError, NoTenantError
 from app.core.tenancy.models import Tenant
 from app.core.tenancy.owned import HOME, TenantOwned
 from app.core.tenancy.scope import identify
+from app.seed import seed
 from tests.core.first_database import ExtraBase, ExtraModel, database
 from tests.core.issuing.base import Issuer, bearer
 from tests.core.plugin import TENANT, Addresses, caller_of, with_changes
@@ -289,6 +290,15 @@ async def test_administration_by_command(
     capsys.readouterr()
     await run(parse(["list"]))
     assert "acme" not in capsys.readouterr().out
+
+
+async def test_seeded_data_belongs_to_the_demonstration(app: FastAPI, rolled_back: None) -> None:
+    seeded = set()
+    for _ in range(2):
+        async with as_demo_tenant():
+            seeded.add(current_tenant())
+            await seed()
+    assert len(seeded) == 1
 
 
 # --- Rules for models ---

@@ -2,9 +2,11 @@
 
 import uuid
 from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from time import monotonic
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -15,11 +17,12 @@ from app.core.database.types import utc_now
 from app.core.errors import ForbiddenError, ServiceUnavailableError
 from app.core.tenancy.models import Tenant
 from app.core.tenancy.owned import COLUMN, HOME
-from app.core.tenancy.scope import as_tenant
+from app.core.tenancy.scope import across_tenants, as_tenant
 
 REMEMBERED_SECONDS = 30.0
 """How long a suspended tenant may go on."""
 MOST_REMEMBERED = 10_000
+DEMO = "demo"
 
 
 class Directory:
@@ -92,6 +95,17 @@ async def create_tenant(session: AsyncSession, slug: str, name: str) -> Tenant:
     session.add(tenant)
     await session.flush()
     return tenant
+
+
+@asynccontextmanager
+async def as_demo_tenant() -> AsyncIterator[None]:
+    """Work as the tenant `demo`, to which `make seed` gives its data."""
+    with across_tenants("seed"):
+        async with HOME.session_context() as session:
+            demo = await session.scalar(select(Tenant).where(Tenant.slug == DEMO))
+            demo = demo or await create_tenant(session, DEMO, "Demonstration")
+    with as_tenant(demo.id):
+        yield
 
 
 async def suspend_tenant(session: AsyncSession, tenant: Tenant, *, suspended: bool) -> None:
