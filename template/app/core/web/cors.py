@@ -16,7 +16,18 @@ from app.core.problems import problem_response
 if TYPE_CHECKING:
     from app.core.registry import CoreSettings
 
-EXPOSED_HEADERS = ("ETag", "Link", "Location", "Retry-After", "X-Request-ID")
+EXPOSED_HEADERS = (
+    "ETag",
+    "Link",
+    "Location",
+    "RateLimit",
+    "RateLimit-Limit",
+    "RateLimit-Policy",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
+    "Retry-After",
+    "X-Request-ID",
+)
 
 
 class ProblemCORSMiddleware(CORSMiddleware):

@@ -1,0 +1,42 @@
+"""The audit log: one line for each event that matters to the service's security.
+
+Its logger is `app.audit`, so that the lines can be kept apart and longer than others. They are
+written whatever `LOG_LEVEL` says. The request's id, who is asking and from where are added.
+"""
+
+import logging
+
+import structlog
+from starlette.requests import Request
+
+from app.core import context
+
+# Not cached: it is used seldom, and its filter is not the other loggers'.
+_log = structlog.wrap_logger(
+    None,
+    wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    cache_logger_on_first_use=False,
+    logger_name="app.audit",
+)
+
+
+def audit(event: str, **fields: object) -> None:
+    """Write one line.
+
+    Args:
+        event: what happened, in a few words that never change: programs look for them.
+        fields: about this occurrence; secrets among them are redacted.
+    """
+    client = context.client.get()
+    _log.info(event, **({"client": client} if client else {}), **fields)
+
+
+def audit_refusal(request: Request, status: int, code: str) -> None:
+    """Tell of a request that was refused for who is asking; not of those who only lack a token."""
+    if status == 403:
+        event = "access refused"
+    elif status == 401 and "authorization" in request.headers:
+        event = "token refused"
+    else:
+        return
+    audit(event, method=request.method, path=request.url.path, code=code)
