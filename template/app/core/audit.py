@@ -7,7 +7,7 @@ written whatever `LOG_LEVEL` says. The request's id, who is asking and from wher
 import logging
 
 import structlog
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 from app.core import context
 
@@ -24,19 +24,20 @@ def audit(event: str, **fields: object) -> None:
     """Write one line.
 
     Args:
-        event: what happened, in a few words that never change: programs look for them.
+        event: what happened, such as `login.failed`: a name that never changes, for programs.
         fields: about this occurrence; secrets among them are redacted.
     """
     client = context.client.get()
     _log.info(event, **({"client": client} if client else {}), **fields)
 
 
-def audit_refusal(request: Request, status: int, code: str) -> None:
+def audit_refusal(connection: HTTPConnection, status: int, code: str) -> None:
     """Tell of a request that was refused for who is asking; not of those who only lack a token."""
     if status == 403:
-        event = "access refused"
-    elif status == 401 and "authorization" in request.headers:
-        event = "token refused"
+        event = "access.refused"
+    elif status == 401 and "authorization" in connection.headers:
+        event = "token.refused"
     else:
         return
-    audit(event, method=request.method, path=request.url.path, code=code)
+    method = connection.scope.get("method", "WEBSOCKET")
+    audit(event, method=method, path=connection.scope["path"], code=code)

@@ -175,13 +175,15 @@ _BY_STATUS: dict[int, type[AppException]] = {
 async def answer_http_exception(request: Request, error: HTTPException) -> Response:
     """Answer what the framework itself raises, such as an unknown path or method."""
     known = _BY_STATUS.get(error.status_code)
+    code = known.code if known else f"http_{error.status_code}"
+    audit_refusal(request, error.status_code, code)
     headers = dict(error.headers or {})
     if error.status_code == 405:
         headers["Allow"] = ", ".join(sorted(allowed_methods(request.app, request.scope["path"])))
     return problem_response(
         request.scope,
         status=error.status_code,
-        code=known.code if known else f"http_{error.status_code}",
+        code=code,
         title=known.title if known else error.detail,
         detail=error.detail,
         headers=headers,

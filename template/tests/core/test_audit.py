@@ -33,7 +33,7 @@ async def _open() -> None: ...
 
 
 async def _tell() -> None:
-    audit("password changed", password="hunter2", reason="forgotten")  # noqa: S106
+    audit("password.changed", password="hunter2", reason="forgotten")  # noqa: S106
 
 
 async def test_a_line_says_who_and_from_where_whatever_the_level(
@@ -42,14 +42,14 @@ async def test_a_line_says_who_and_from_where_whatever_the_level(
     async with caller_of(service, "192.0.2.7") as caller:
         await caller.get("/api/v1/told", headers={"X-Request-ID": "a-request"})
     (line,) = log.lines()
-    assert (line["event"], line["reason"]) == ("password changed", "forgotten")
+    assert (line["event"], line["reason"]) == ("password.changed", "forgotten")
     assert (line["client"], line["request_id"]) == ("192.0.2.7", "a-request")
     assert line.get("subject") == ("somebody" if SIGNED_IN else None)
     assert line["password"] == "[redacted]"  # noqa: S105
 
 
 def test_outside_of_requests_there_is_nobody(log: AuditLog) -> None:
-    audit("keys rotated")
+    audit("keys.rotated")
     (line,) = log.lines()
     assert line.keys() == {"event", "level", "logger", "timestamp"}
 
@@ -58,7 +58,7 @@ async def test_refused_access_is_told_of(service: FastAPI, log: AuditLog) -> Non
     async with caller_of(service) as caller:
         assert (await caller.get("/api/v1/admins?token=hunter2")).status_code == 403
     (line,) = log.lines()
-    assert line["event"] == "access refused"
+    assert line["event"] == "access.refused"
     assert (line["method"], line["path"], line["code"]) == ("GET", "/api/v1/admins", "forbidden")
 
 
@@ -67,4 +67,4 @@ async def test_a_flood_is_told_of_once(service: FastAPI, log: AuditLog) -> None:
         statuses = [(await caller.get("/api/v1/few")).status_code for _ in range(5)]
     assert statuses == [200, 429, 429, 429, 429]
     (line,) = log.lines()
-    assert (line["event"], line["limit"]) == ("rate limit exceeded", "GET /api/v1/few")
+    assert (line["event"], line["limit"]) == ("rate_limit.exceeded", "GET /api/v1/few")

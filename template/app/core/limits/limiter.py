@@ -123,7 +123,7 @@ class Limiter:
         if passes:
             return quota
         if to_audit:
-            audit("rate limit exceeded", limit=policy.counted, allowed=str(policy.item))
+            audit("rate_limit.exceeded", limit=policy.counted, allowed=str(policy.item))
         raise TooManyRequestsError(quota)
 
     async def _ask(self, policy: Policy, caller: str) -> tuple[bool, Quota, bool]:

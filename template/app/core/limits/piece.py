@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends
 from fastapi.params import Depends as Dependency
 from starlette.middleware import Middleware
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.core.errors import RateLimitedError, UnauthenticatedError, answer_app_exception
+from app.core.errors import RateLimitedError
 from app.core.limits.limiter import (
     SCOPE_KEY,
     Counting,
@@ -16,22 +17,27 @@ from app.core.limits.limiter import (
     Policy,
     Quota,
     count_request,
-    counting,
     parse_limits,
     policies,
 )
 from app.core.limits.settings import OFF, LimitSettings
 from app.core.limits.storage import build_storage
 from app.core.piece import Piece
+from app.core.problems import problem_response
 
 if TYPE_CHECKING:
     from app.core.registry import CoreSettings
 
 RawHeaders = list[tuple[bytes, bytes]]
+_STARTS = ("http.response.start", "websocket.http.response.start")
 
 
 class LimitsMiddleware:
-    """Brings the limiter to the request, and what is left to the answer's headers."""
+    """Brings the limiter to the request, and what is left to the answer's headers.
+
+    Whom authentication refuses no dependency after it sees: they are counted when their 401 is
+    sent, and get a 429 instead when they are too many.
+    """
 
     def __init__(self, app: ASGIApp, limiter: Limiter, default: tuple[Policy, ...]) -> None:
         self.app = app
@@ -45,12 +51,37 @@ class LimitsMiddleware:
             return
         counted = scope[SCOPE_KEY] = Counting(self.limiter, self.default)
 
+        replaced = False
+
         async def send_with_quotas(message: Message) -> None:
-            if message["type"] == "http.response.start" and counted.quotas:
+            if message["type"] in _STARTS and counted.quotas:
                 message["headers"] = [*message.get("headers", ()), *describe(counted.quotas)]
             await send(message)
 
-        await self.app(scope, receive, send_with_quotas)
+        async def count_and_send(message: Message) -> None:
+            nonlocal replaced
+            if message["type"] in _STARTS and message["status"] == 401:
+                try:
+                    await counted.count_by_default(HTTPConnection(scope))
+                except RateLimitedError as error:
+                    replaced = True
+                    await _refuse(error, scope, receive, send_with_quotas)
+            if not replaced:
+                await send_with_quotas(message)
+
+        await self.app(scope, receive, count_and_send)
+
+
+async def _refuse(error: RateLimitedError, scope: Scope, receive: Receive, send: Send) -> None:
+    response = problem_response(
+        scope,
+        status=error.status,
+        code=error.code,
+        title=error.title,
+        detail=error.detail,
+        headers=error.headers,
+    )
+    await response(scope, receive, send)
 
 
 def describe(quotas: Sequence[Quota]) -> RawHeaders:
@@ -70,15 +101,6 @@ def describe(quotas: Sequence[Quota]) -> RawHeaders:
         (b"ratelimit-remaining", str(tightest.remaining).encode()),
         (b"ratelimit-reset", str(tightest.seconds).encode()),
     ]
-
-
-async def answer_stranger(request: Request, error: UnauthenticatedError) -> Response:
-    """Count those too whom authentication has refused before anything else could look at them."""
-    try:
-        await counting(request).count_by_default(request)
-    except RateLimitedError as limited:
-        return await answer_app_exception(request, limited)
-    return await answer_app_exception(request, error)
 
 
 def _default_policies(settings: LimitSettings) -> tuple[Policy, ...]:
@@ -101,5 +123,4 @@ piece = Piece(
     needs=("errors",),
     dependencies=_dependencies,
     middleware=_middleware,
-    handlers={UnauthenticatedError: answer_stranger},
 )
