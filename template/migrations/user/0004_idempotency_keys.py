@@ -9,13 +9,16 @@ down_revision = "user_0003"
 branch_labels = None
 depends_on = None
 
+TABLE = "user_idempotency_keys"
+INDEX = "ix_user_idempotency_keys_expires_at"
+
 moment = sa.DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 content = sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
 
 
 def upgrade() -> None:
     op.create_table(
-        "user_idempotency_keys",
+        TABLE,
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("request", sa.String(length=64), nullable=False),
         sa.Column("attempt", sa.Uuid(), nullable=False),
@@ -25,9 +28,9 @@ def upgrade() -> None:
         sa.Column("body", content, nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_user_idempotency_keys")),
     )
-    op.create_index(op.f("ix_user_idempotency_keys_expires_at"), "user_idempotency_keys", ["expires_at"])
+    op.create_index(op.f(INDEX), TABLE, ["expires_at"])
 
 
 def downgrade() -> None:
-    op.drop_index(op.f("ix_user_idempotency_keys_expires_at"), table_name="user_idempotency_keys")
-    op.drop_table("user_idempotency_keys")
+    op.drop_index(op.f(INDEX), table_name=TABLE)
+    op.drop_table(TABLE)
