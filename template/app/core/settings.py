@@ -50,7 +50,11 @@ class AppSettings(BaseSettings):
     """What every service needs; each piece adds its own class (see `app.core.registry`)."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_ignore_empty=True, extra="ignore", validate_default=True
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        validate_default=True,
     )
 
     project_name: str = Field("Service", description="Title of the API")

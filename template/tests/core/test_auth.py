@@ -14,6 +14,7 @@ from app.config import Settings
 from app.core.application import create_app
 from app.core.auth import CurrentPrincipal, OptionalPrincipal, public, require_role, require_scope
 from app.core.auth.access import is_public
+from app.core.auth.tokens import TokenRules
 from tests.core.issuing.base import Issuer, bearer
 from tests.core.log import AuditLog
 from tests.core.plugin import caller_of, with_changes
@@ -215,3 +216,7 @@ async def test_a_flood_without_a_token_is_slowed_down(settings: Settings) -> Non
         assert (await flood.get("/api/v1/open")).status_code == 429
         answers = [await known.get("/api/v1/open") for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
+
+
+def test_a_shared_secret_is_not_printed() -> None:
+    assert "hunter2" not in repr(TokenRules(provider="a", issuer="b", secret="hunter2"))  # noqa: S106

@@ -162,6 +162,7 @@ async def test_the_same_at_the_same_time_is_done_once(caller: AsyncClient, pause
     await pause.reached.wait()
     answer = await caller.post(f"{PATH}/slow", headers=KEY)
     assert (answer.status_code, answer.json()["code"]) == (409, "request_in_progress")
+    assert answer.headers["retry-after"] == "1"
     pause.over.set()
     assert (await first).json() == "at last"
     again = await caller.post(f"{PATH}/slow", headers=KEY)

@@ -2,7 +2,7 @@ import re
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from app.config import Settings
 from app.core.database.flavours.flavour import FLAVOUR
@@ -200,6 +200,14 @@ def test_a_password_that_breaks_the_address_is_not_shown(monkeypatch: pytest.Mon
     with pytest.raises(SystemExit) as stopped:
         load_settings(Settings)
     assert "hunter2" not in str(stopped.value.code)
+
+
+def test_a_refused_value_is_in_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_addresses(monkeypatch, "oracle://user:hunter2@host/name")
+    monkeypatch.setenv("DB_POOL_SIZE", "hunter2")
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+    assert "hunter2" not in str(refused.value)
 
 
 def test_secrets_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,12 @@ class RequestInProgressError(ConflictError):
     code = "request_in_progress"
     title = "Still at it"
 
+    def __init__(self) -> None:
+        super().__init__(
+            "A request with this Idempotency-Key is at work: ask again in a moment",
+            headers={"Retry-After": "1"},
+        )
+
 
 class KeyReusedError(ValidationFailedError):
     """The key was used for something else."""
@@ -120,7 +126,7 @@ class IdempotencyKeys:
                 await self._write(session, identifier, found, values)
                 await self._forget(session)
         except IntegrityError:  # another one was faster
-            raise RequestInProgressError(_IN_PROGRESS) from None
+            raise RequestInProgressError from None
         return attempt
 
     async def finish(
@@ -144,7 +150,7 @@ class IdempotencyKeys:
             update(self.table).where(*self._mine(claim)).values(**values)
         )
         if _rows(stored) != 1:
-            raise RequestInProgressError(_IN_PROGRESS)
+            raise RequestInProgressError
 
     async def release(self, claim: "Claim") -> None:
         """Let the key be used again: nothing was done."""
@@ -176,7 +182,7 @@ class IdempotencyKeys:
             update(self.table).where(columns.id == identifier, *same).values(**values)
         )
         if _rows(taken) != 1:
-            raise RequestInProgressError(_IN_PROGRESS)
+            raise RequestInProgressError
 
     async def _forget(self, session: AsyncSession) -> None:
         """Remove a few old keys: at least as many as are added."""
@@ -189,9 +195,6 @@ class IdempotencyKeys:
         )
         if identifiers := (await session.scalars(old)).all():
             await session.execute(delete(self.table).where(columns.id.in_(identifiers)))
-
-
-_IN_PROGRESS = "A request with this Idempotency-Key is at work: ask again in a moment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +305,7 @@ def _answered(found: "Row[Any]", request: str) -> "Row[Any]":
     if found.request != request:
         raise KeyReusedError("This Idempotency-Key stands for another request: use a new one")
     if found.status is None:
-        raise RequestInProgressError(_IN_PROGRESS)
+        raise RequestInProgressError
     return found
 
 
