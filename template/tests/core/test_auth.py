@@ -14,8 +14,10 @@ from app.config import Settings
 from app.core.application import create_app
 from app.core.auth import CurrentPrincipal, OptionalPrincipal, public, require_role, require_scope
 from app.core.auth.access import is_public
+from app.core.auth.tokens import TokenRules
 from tests.core.issuing.base import Issuer, bearer
-from tests.core.plugin import caller_of
+from tests.core.log import AuditLog
+from tests.core.plugin import caller_of, with_changes
 
 ME = "/api/v1/auth/me"
 OPEN = {
@@ -173,11 +175,12 @@ async def test_one_token_at_a_time(caller: AsyncClient, issuer: Issuer) -> None:
 
 def test_a_web_socket_is_closed_too(service: FastAPI, issuer: Issuer) -> None:
     caller = TestClient(service)
-    with (
-        pytest.raises((WebSocketDisconnect, WebSocketDenialResponse)),
-        caller.websocket_connect("/api/v1/talk"),
-    ):
-        pass
+    for headers in {}, bearer("nonsense"):
+        with (
+            pytest.raises((WebSocketDisconnect, WebSocketDenialResponse)),
+            caller.websocket_connect("/api/v1/talk", headers=headers),
+        ):
+            pass
     with caller.websocket_connect("/api/v1/talk", headers=bearer(issuer.token("ada"))) as socket:
         assert socket.receive_text() == "ada"
 
@@ -187,3 +190,33 @@ async def test_administrators_read_the_details_from_anywhere(app: FastAPI, issue
         headers = bearer(issuer.token(roles=roles))
         async with caller_of(app, "203.0.113.9", headers) as caller:
             assert (await caller.get("/health/detailed")).status_code == status
+
+
+async def test_a_bad_token_is_told_of_and_a_missing_one_is_not(
+    service: FastAPI, caller: AsyncClient, settings: Settings
+) -> None:
+    log = AuditLog(settings)
+    await caller.get("/api/v1/closed", headers={"X-Request-ID": "without"})
+    await caller.get("/api/v1/closed", headers={**bearer("nonsense"), "X-Request-ID": "bad"})
+    (line,) = log.lines()
+    assert (line["event"], line["request_id"]) == ("token.refused", "bad")
+    assert "nonsense" not in str(line)
+
+
+async def test_a_flood_without_a_token_is_slowed_down(settings: Settings) -> None:
+    app = create_app(with_changes(settings, rate_limit_default="2/minute"), routers=[router])
+    async with caller_of(app, headers={}) as flood, caller_of(app) as known:
+        statuses = [(await flood.get("/api/v1/closed")).status_code for _ in range(4)]
+        assert statuses == [401, 401, 429, 429]
+        refused = await flood.get("/api/v1/closed")
+        assert refused.json()["code"] == "rate_limited"
+        assert refused.headers["ratelimit-remaining"] == "0"
+        assert int(refused.headers["retry-after"]) > 0
+        assert "www-authenticate" not in refused.headers
+        assert (await flood.get("/api/v1/open")).status_code == 429
+        answers = [await known.get("/api/v1/open") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+
+
+def test_a_shared_secret_is_not_printed() -> None:
+    assert "hunter2" not in repr(TokenRules(provider="a", issuer="b", secret="hunter2"))  # noqa: S106

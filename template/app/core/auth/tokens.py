@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import jwt
@@ -70,7 +70,7 @@ class TokenRules:
     issuer: str
     audience: str | None = None
     algorithms: tuple[str, ...] = ASYMMETRIC
-    secret: str | None = None
+    secret: str | None = field(default=None, repr=False)
     authorized_parties: tuple[str, ...] = ()
     claims: ClaimNames = ClaimNames()
 
