@@ -9,7 +9,8 @@ import pytest
 from app.core.auth import remote_keys as module
 from app.core.auth.remote_keys import RemoteKeys
 from app.core.errors import ServiceUnavailableError
-from tests.core.issuing.remote import RemoteIssuer, SigningKey
+from tests.core.issuing.remote import RemoteIssuer
+from tests.core.issuing.signing import SigningKey
 
 
 @pytest.fixture
@@ -150,3 +151,15 @@ async def test_keys_that_do_not_sign_are_left_out(issuer: RemoteIssuer, keys: Re
     issuer.answers["/keys"] = lambda: json.dumps({"keys": [issuer.keys[0].public, other]}).encode()
     assert await keys.find(None)
     assert len(keys) == 1
+
+
+async def test_a_private_key_that_is_published_is_left_out(
+    issuer: RemoteIssuer, keys: RemoteKeys
+) -> None:
+    own = SigningKey("ES256")
+    private = {**own.public, "d": own.public["x"]}
+    issuer.answers["/keys"] = lambda: json.dumps(
+        {"keys": [issuer.keys[0].public, private]}
+    ).encode()
+    assert await keys.find(own.id) is None
+    assert await keys.find(issuer.keys[0].id)

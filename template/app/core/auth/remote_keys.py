@@ -121,7 +121,8 @@ class RemoteKeys:
 
 
 def _signs(key: PyJWK) -> bool:
-    return key.public_key_use in (None, "sig")
+    published_in_full = "d" in key._jwk_data  # then everybody can sign with it
+    return key.public_key_use in (None, "sig") and not published_in_full
 
 
 async def _read_json(client: AsyncClient, address: str) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from contextlib import AbstractContextManager
 
-from tests.core.issuing.remote import Claims, RemoteIssuer
+from tests.core.issuing.remote import RemoteIssuer
+from tests.core.issuing.signing import Claims
 
 PATHS = {"/.well-known/openid-configuration": "discovery", "/keys": "key_set"}
 AUDIENCE = "https://api.example.com"

@@ -7,39 +7,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from time import time
 from typing import Any
-from uuid import uuid4
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-Claims = dict[str, Any]
+from tests.core.issuing.signing import Claims, SigningKey
+
 Describe = Callable[..., Claims]
-PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
-
-
-class SigningKey:
-    """A key pair with an id, of the kind that an algorithm needs."""
-
-    def __init__(self, algorithm: str) -> None:
-        self.id = uuid4().hex
-        self.algorithm = algorithm
-        self.private: PrivateKey = (
-            ec.generate_private_key(ec.SECP256R1())
-            if algorithm == "ES256"
-            else rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        )
-
-    @property
-    def public(self) -> Claims:
-        """As it stands in a key set (RFC 7517)."""
-        key = self.private.public_key()
-        described = (
-            ECAlgorithm.to_jwk(key, as_dict=True)
-            if isinstance(key, ec.EllipticCurvePublicKey)
-            else RSAAlgorithm.to_jwk(key, as_dict=True)
-        )
-        return {**described, "kid": self.id, "alg": self.algorithm, "use": "sig"}
 
 
 class RemoteIssuer:
@@ -75,6 +48,10 @@ class RemoteIssuer:
     def variables(self) -> dict[str, str]:
         return self._variables(self.url)
 
+    @property
+    def key(self) -> SigningKey:
+        return self.keys[-1]
+
     def key_set(self) -> bytes:
         return json.dumps({"keys": [key.public for key in self.keys]}).encode()
 
@@ -97,9 +74,9 @@ class RemoteIssuer:
         return {name: value for name, value in described.items() if value is not None}
 
     def token(self, subject: str = "somebody", **claims: Any) -> str:
-        key = self.keys[-1]
-        headers = {"kid": key.id}
-        return jwt.encode(self.claims(subject, **claims), key.private, key.algorithm, headers)
+        claims = self.claims(subject, **claims)
+        headers = {"kid": self.key.id}
+        return jwt.encode(claims, self.key.private, self.key.algorithm, headers)
 
     def start(self) -> None:
         """Serve; after a stop at the same port as before."""
