@@ -167,6 +167,7 @@ TIMES: dict[str, Attack] = {
     "exp is negative": saying({"exp": -1}),
 }
 
+NO_ISSUERS: tuple[Any, ...] = ("", "https://evil.example.com", None, 5, [], {})
 NO_NAMES: tuple[Any, ...] = (
     "",
     None,
@@ -184,7 +185,7 @@ NAMES: dict[str, Attack] = {
     "no subject": saying({"sub": ...}),
     **{
         f"issuer {value!r:.40}": saying({"iss": value})
-        for value in ("", "https://evil.example.com", None, 5, [], {})
+        for value in NO_ISSUERS
     },
     "issuer with a slash": lambda issuer: saying({"iss": issuer.claims()["iss"] + "/"})(issuer),
     "issuer in a list": lambda issuer: saying({"iss": [issuer.claims()["iss"]]})(issuer),
