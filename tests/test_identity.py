@@ -1,5 +1,6 @@
 """A service behind real parts of others: a certified OpenID provider signs its callers in."""
 
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -108,6 +109,31 @@ def test_the_provider_changes_its_keys(service: Path, provider: Provider) -> Non
     with serving(service, provider) as server:
         assert ask(server, new).status_code == 200
         assert ask(server, old).status_code == 401
+
+
+@pytest.mark.parametrize("auth", ["supabase", "clerk", "oidc"])
+def test_development_needs_no_account(auth: str, place: Path) -> None:
+    """`make dev` brings an issuer of its own, whose tokens outlive a restart."""
+    answers = Resolver(TEMPLATE).resolve({"auth": auth, "database": "sqlite"})
+    directory = RENDERER.write(RENDERER.tree(answers), place)
+    command = [sys.executable, "-m", "app.core.development"]
+    port = free_port()
+    tokens = []
+    for _ in range(2):
+        with running(command, directory, port, environment(PORT=str(port))) as server:
+            server.wait_until("/ready")
+            said = "\n".join(server.output)
+            [tried] = re.findall(r'curl -H "Authorization: Bearer (\S+)" (\S+)', said)
+            [others] = re.findall(r"http://\S+/token\?\S+", said)
+            tokens += [tried[0], httpx2.get(others).text.strip()]
+            assert tried[1] == f"{server.url}{ME}"
+            asked = [ask(server, token) for token in tokens]
+            assert {answer.status_code for answer in asked} == {200}
+            assert asked[0].json()["roles"] == ["admin"]
+            assert asked[1].json()["subject"] == "ada"
+            assert server.get(ME).status_code == 401
+            server.stop(signal.SIGINT, group=True)
+    assert not [line for line in server.output if "Traceback" in line]
 
 
 def key_id(token: str) -> str:

@@ -183,10 +183,7 @@ NO_NAMES: tuple[Any, ...] = (
 NAMES: dict[str, Attack] = {
     "no issuer": saying({"iss": ...}),
     "no subject": saying({"sub": ...}),
-    **{
-        f"issuer {value!r:.40}": saying({"iss": value})
-        for value in NO_ISSUERS
-    },
+    **{f"issuer {value!r:.40}": saying({"iss": value}) for value in NO_ISSUERS},
     "issuer with a slash": lambda issuer: saying({"iss": issuer.claims()["iss"] + "/"})(issuer),
     "issuer in a list": lambda issuer: saying({"iss": [issuer.claims()["iss"]]})(issuer),
     "issuer in capitals": lambda issuer: saying({"iss": issuer.claims()["iss"].upper()})(issuer),

@@ -22,8 +22,8 @@ LATEST = 253_402_300_799
 
 TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 """What an access token calls itself; others, such as `logout+jwt`, are for other readers."""
-NOT_UNDERSTOOD = frozenset({"crit", "b64", "zip"})
-"""Headers that change how a token is read, which no provider uses."""
+NOT_UNDERSTOOD = frozenset({"b64", "zip"})
+"""Headers that change how a token is read, which no provider uses; PyJWT refuses all `crit`."""
 
 # A key is only ever used with algorithms of its own kind: otherwise somebody may sign with a public
 # RSA key as if it were a shared secret (RFC 8725, 2.1 and 3.1).
@@ -139,7 +139,7 @@ class Verifier:
             audience=self.rules.audience,
             leeway=LEEWAY_SECONDS,
             options={
-                "require": ["exp", "iss", "sub"],
+                "require": ["exp", "sub"],
                 "verify_aud": self.rules.audience is not None,
                 "enforce_minimum_key_length": True,
             },

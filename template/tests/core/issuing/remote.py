@@ -1,9 +1,11 @@
 """An issuer with an HTTP server of its own on loopback, which publishes its keys."""
 
 import json
+import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from time import time
 from typing import Any
@@ -22,13 +24,20 @@ class RemoteIssuer:
         algorithm: what it signs with.
         keys: the published ones; tokens are signed with the last.
         answers: the body of each path, made anew for each request; None answers 500.
+        certificate: a file with key and certificate, with which it serves HTTPS.
         asked: the paths that were asked for, in order.
     """
 
     def __init__(
-        self, algorithm: str, paths: Mapping[str, str], describe: Describe, variables: Describe
+        self,
+        algorithm: str,
+        paths: Mapping[str, str],
+        describe: Describe,
+        variables: Describe,
+        certificate: Path | None = None,
     ) -> None:
         self.algorithm = algorithm
+        self.certificate = certificate
         self.keys = [SigningKey(algorithm)]
         self.asked: list[str] = []
         self.answers: dict[str, Callable[[], bytes | None]] = {
@@ -42,7 +51,7 @@ class RemoteIssuer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self.certificate else ''}://127.0.0.1:{self.port}"
 
     @property
     def variables(self) -> dict[str, str]:
@@ -97,6 +106,10 @@ class RemoteIssuer:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
         self.port = self._server.server_port
+        if self.certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self.certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def stop(self) -> None:

@@ -1,0 +1,1 @@
+"""How each provider describes a caller; a service has one of these modules."""
