@@ -100,7 +100,7 @@ def settings(addresses: Addresses) -> Settings:
 
 
 @pytest.fixture(scope="session")
-async def app(settings: Settings) -> AsyncIterator[FastAPI]:
+async def app(settings: Settings, anyio_backend: str) -> AsyncIterator[FastAPI]:
     """The service's own application, started."""
     from app import main  # noqa: PLC0415 - reads the environment when it is imported
 

@@ -4,6 +4,7 @@ import ast
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from secrets import token_hex
 
 import httpx2
 import pytest
@@ -105,6 +106,8 @@ def test_commands_that_serve_nobody_need_no_provider_either() -> None:
 @pytest.mark.parametrize("environment", ["test", "staging", "production"])
 def test_it_is_for_development_only(environment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENVIRONMENT", environment)
+    monkeypatch.setenv("SECRET_KEY", token_hex(32))
+    monkeypatch.setenv("ALLOWED_HOSTS", "api.example.com")
     name_issuer()
     with running_issuer("http://127.0.0.1:8000/api/v1") as said:
         assert (said, given()) == ({}, [])

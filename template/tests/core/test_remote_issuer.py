@@ -55,6 +55,10 @@ async def ask(caller: AsyncClient, token: str) -> Response:
     return await caller.get(ME, headers=bearer(token))
 
 
+async def health(caller: AsyncClient) -> str:
+    return str((await caller.get("/ready")).json()["components"]["auth"]["status"])
+
+
 def with_key_id(provider: RemoteIssuer, key_id: str) -> str:
     header = {"alg": provider.key.algorithm, "kid": key_id}
     return compact(header, provider.claims(), provider.key.sign)
@@ -83,6 +87,7 @@ async def test_a_provider_that_is_down_at_first(
         assert (await ask(caller, forged)).status_code == 401
         assert (await caller.get(ME)).status_code == 401
         assert (await caller.get("/health")).status_code == 200
+    assert await health(caller) == "degraded"
     provider.answers = answers
     if isinstance(broken, str):
         provider.start()
@@ -94,6 +99,7 @@ async def test_a_provider_that_is_down_later(
     caller: AsyncClient, provider: RemoteIssuer, clock: Clock
 ) -> None:
     assert (await ask(caller, provider.token())).status_code == 200
+    assert await health(caller) == "up"
     provider.stop()
     for _ in range(10):
         clock.now += module.LIFESPAN_SECONDS

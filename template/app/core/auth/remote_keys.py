@@ -128,14 +128,12 @@ def _signs(key: PyJWK) -> bool:
 async def _read_json(client: AsyncClient, address: str) -> dict[str, Any]:
     # Redirects are not followed: whoever can redirect the address could serve keys of their own.
     async with client.stream("GET", address) as response:
-        response.raise_for_status()
+        response.raise_for_status()  # a redirect is an error too
         body = b""
         async for chunk in response.aiter_bytes():
             body += chunk
             if len(body) > LARGEST_DOCUMENT:
                 raise ValueError("the document is too large")
-        if response.is_redirect:
-            raise ValueError("the address redirects")
     document: dict[str, Any] = json.loads(body)
     return document
 

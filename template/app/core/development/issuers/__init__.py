@@ -1,1 +1,0 @@
-"""How each provider describes a caller; a service has one of these modules."""
