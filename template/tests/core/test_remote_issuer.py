@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from fastapi import FastAPI
 from httpx2 import AsyncClient, Response
 
 from app.config import Settings
@@ -46,9 +47,13 @@ async def caller(
     settings: Settings, provider: RemoteIssuer, clock: Clock
 ) -> AsyncIterator[AsyncClient]:
     """A caller of a service of this provider."""
-    named = {name.lower(): value for name, value in provider.variables.items()}
-    async with caller_of(create_app(with_changes(settings, **named)), headers={}) as caller:
+    async with caller_of(create_app(of_provider(settings, provider)), headers={}) as caller:
         yield caller
+
+
+def of_provider(settings: Settings, provider: RemoteIssuer) -> Settings:
+    named = {name.lower(): value for name, value in provider.variables.items()}
+    return with_changes(settings, **named)
 
 
 async def ask(caller: AsyncClient, token: str) -> Response:
@@ -93,6 +98,14 @@ async def test_a_provider_that_is_down_at_first(
         provider.start()
     clock.now += module.RETRY_SECONDS
     assert (await ask(caller, provider.token())).status_code == 200
+
+
+async def test_the_keys_are_there_before_the_first_caller(
+    settings: Settings, app: FastAPI, provider: RemoteIssuer
+) -> None:
+    service = create_app(of_provider(settings, provider))
+    async with service.router.lifespan_context(service):
+        assert fetched(provider) == 1
 
 
 async def test_a_provider_that_is_down_later(

@@ -153,9 +153,10 @@ async def test_the_issuer_says_where_its_keys_are(issuer: RemoteIssuer) -> None:
 
 
 async def test_the_document_of_another_issuer_is_refused(issuer: RemoteIssuer) -> None:
-    keys = RemoteKeys(f"{issuer.url}/discovery", issuer="https://login.example.com")
-    with pytest.raises(ServiceUnavailableError):
-        await keys.find(issuer.keys[0].id)
+    for other in "https://login.example.com", f"{issuer.url}/":
+        keys = RemoteKeys(f"{issuer.url}/discovery", issuer=other)
+        with pytest.raises(ServiceUnavailableError):
+            await keys.find(issuer.keys[0].id)
 
 
 async def test_keys_that_do_not_sign_are_left_out(issuer: RemoteIssuer, keys: RemoteKeys) -> None:

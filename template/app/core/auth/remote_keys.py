@@ -108,8 +108,8 @@ class RemoteKeys:
         address = self.address
         if self.issuer is not None:
             document = await _read_json(client, address)
-            if document["issuer"].rstrip("/") != self.issuer.rstrip("/"):
-                raise ValueError("the discovery document is of another issuer")
+            if document["issuer"] != self.issuer:  # to the letter: so do tokens spell it
+                raise ValueError(f"the issuer calls itself {document['issuer']!r:.200}")
             address = document["jwks_uri"]
             if urlsplit(address).scheme != urlsplit(self.issuer).scheme:
                 raise ValueError("the keys are not where the issuer is safe")
