@@ -94,7 +94,9 @@ class RemoteKeys:
 
     async def _fetch(self) -> None:
         try:
-            async with AsyncClient(timeout=FETCH_TIMEOUT_SECONDS) as client:
+            # In a thread, because reading the trusted certificates takes some 50 ms.
+            made = await asyncio.to_thread(AsyncClient, timeout=FETCH_TIMEOUT_SECONDS)
+            async with made as client:
                 keys = await self._download(client)
         except Exception as error:  # noqa: BLE001 - whatever an issuer sends, its keys are kept
             reason = f"{type(error).__name__}: {error}"
