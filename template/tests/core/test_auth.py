@@ -1,5 +1,6 @@
 """Who is let in, whatever provider issues the tokens."""
 
+import logging
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -7,8 +8,8 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI, WebSocket
 from fastapi.routing import iter_route_contexts
 from httpx2 import AsyncClient
+from pydantic import BaseModel
 from starlette.testclient import TestClient, WebSocketDenialResponse
-from starlette.websockets import WebSocketDisconnect
 
 from app.config import Settings
 from app.core.application import create_app
@@ -51,6 +52,23 @@ async def auditors() -> None:
 @router.get("/writers", dependencies=[Depends(require_scope("read", "write"))])
 async def writers() -> None:
     """Only for those with two scopes."""
+
+
+class Text(BaseModel):
+    """A body."""
+
+    text: str
+
+
+@router.post("/texts")
+async def store(text: Text) -> str:
+    return text.text
+
+
+@router.post("/open-texts")
+@public
+async def store_openly(text: Text, principal: OptionalPrincipal) -> str | None:
+    return principal.subject if principal else None
 
 
 @router.websocket("/talk")
@@ -173,14 +191,82 @@ async def test_one_token_at_a_time(caller: AsyncClient, issuer: Issuer) -> None:
     assert (await caller.get("/api/v1/closed", headers=twice)).status_code == 401
 
 
-def test_a_web_socket_is_closed_too(service: FastAPI, issuer: Issuer) -> None:
-    caller = TestClient(service)
+BODIES: dict[str, dict[str, Any]] = {
+    "none": {},
+    "no JSON": {"content": b"{", "headers": {"Content-Type": "application/json"}},
+    "no object": {"json": 5},
+    "another object": {"json": {"more": 1}},
+    "a form": {"data": {"text": "a"}},
+    "a broken form": {
+        "content": b"--x\r\n",
+        "headers": {"Content-Type": "multipart/form-data; boundary=x"},
+    },
+    "a file": {"files": {"file": b"abc"}},
+}
+
+
+@pytest.mark.parametrize("body", BODIES)
+async def test_strangers_are_told_so_whatever_they_send(
+    body: str, caller: AsyncClient, issuer: Issuer
+) -> None:
+    path, sent = "/api/v1/texts", BODIES[body]
+    answer = await caller.post(path, **sent)
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert answer.json()["code"] == "unauthenticated"
+    headers = {**sent.get("headers", {}), **bearer("nonsense")}
+    answer = await caller.post(path, **{**sent, "headers": headers})
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+    headers = {**sent.get("headers", {}), **bearer(issuer.token())}
+    answer = await caller.post(path, **{**sent, "headers": headers})
+    assert answer.status_code == 422
+
+
+async def test_a_stranger_s_body_is_not_read(caller: AsyncClient, issuer: Issuer) -> None:
+    read = []
+
+    async def body() -> AsyncIterator[bytes]:
+        for part in b'{"text":', b'"a"}':
+            read.append(part)
+            yield part
+
+    headers = {"Content-Type": "application/json"}
+    answer = await caller.post("/api/v1/texts", content=body(), headers=headers)
+    assert (answer.status_code, read) == (401, [])
+    headers |= bearer(issuer.token())
+    answer = await caller.post("/api/v1/texts", content=body(), headers=headers)
+    assert (answer.json(), len(read)) == ("a", 2)
+
+
+async def test_public_endpoints_read_whatever_strangers_send(
+    caller: AsyncClient, issuer: Issuer
+) -> None:
+    path = "/api/v1/open-texts"
     for headers in {}, bearer("nonsense"):
+        assert (await caller.post(path, json={"text": "a"}, headers=headers)).json() is None
+        assert (await caller.post(path, json={}, headers=headers)).status_code == 422
+    headers = bearer(issuer.token("ada"))
+    assert (await caller.post(path, json={"text": "a"}, headers=headers)).json() == "ada"
+
+
+def test_a_web_socket_is_closed_too(
+    service: FastAPI, issuer: Issuer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caller = TestClient(service)
+    for headers, challenge in (
+        ({}, "Bearer"),
+        (bearer("nonsense"), 'Bearer error="invalid_token"'),
+    ):
         with (
-            pytest.raises((WebSocketDisconnect, WebSocketDenialResponse)),
+            pytest.raises(WebSocketDenialResponse) as denied,
             caller.websocket_connect("/api/v1/talk", headers=headers),
         ):
             pass
+        assert denied.value.status_code == 401
+        assert denied.value.headers["WWW-Authenticate"] == challenge
+        assert denied.value.json()["code"] == "unauthenticated"
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
     with caller.websocket_connect("/api/v1/talk", headers=bearer(issuer.token("ada"))) as socket:
         assert socket.receive_text() == "ada"
 
