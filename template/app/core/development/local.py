@@ -9,13 +9,15 @@ from pathlib import Path
 from pydantic import create_model
 
 from app.core.database.layout import DATABASES
+from app.core.database.settings import DatabaseUrl
 from app.core.development.flavour import create_database, local_server
-from app.core.settings import AppSettings, load_settings
+from app.core.registry import CoreSettings
+from app.core.settings import load_settings
 
 LOCAL_DATA = Path(".local")
 VARIABLES = [database.variable for database in DATABASES]
 Given = create_model(  # type: ignore[call-overload]
-    "Given", __base__=AppSettings, **dict.fromkeys(VARIABLES, (str | None, None))
+    "Given", __base__=CoreSettings, **dict.fromkeys(VARIABLES, (DatabaseUrl | None, None))
 )
 
 
