@@ -39,11 +39,16 @@ class PresentAddress:
         return self._known[0]
 
     def others(self) -> Iterator[URL]:
-        """Give what else may be right when the server refuses the newest; waits for the store."""
+        """Give what else may be right when the server refuses the newest; waits for the store.
+
+        The newest comes once more at the end: the server may change its mind in between.
+        """
         refused = self._known[0]
-        await_only(secrets.refresh())
+        if secrets.started:
+            await_only(secrets.refresh())
         self._learn(self._said())
         yield from (url for url in self._known if url != refused)
+        yield self._known[0]
 
     def _said(self) -> SecretStr | None:
         return secrets.current(self._variable) if secrets.started else None

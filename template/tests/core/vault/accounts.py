@@ -10,7 +10,7 @@ from time import monotonic, sleep
 from typing import Protocol
 from uuid import uuid4
 
-from sqlalchemy import URL, make_url, text
+from sqlalchemy import URL, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -19,13 +19,9 @@ from app.core.database.flavours.flavour import FLAVOUR
 PATIENCE = 10
 
 # For servers that believe everybody on their own machine, as an embedded one does.
-_ASK_FOR_PASSWORDS = """
-COPY (
-    SELECT 'local all /^rotating_ scram-sha-256'
-    UNION ALL SELECT 'host all /^rotating_ all scram-sha-256'
-    UNION ALL SELECT * FROM
-        regexp_split_to_table(rtrim(pg_read_file(current_setting('hba_file')), E'\\n'), '\\n')
-) TO '{file}'
+_ASK_FOR_PASSWORDS = """\
+local all /^rotating_ scram-sha-256
+host all /^rotating_ all scram-sha-256
 """
 
 
@@ -85,8 +81,7 @@ class Server:
         made = self.renew(url.set(username=f"rotating_{uuid4().hex[:12]}"))
         _run(server, self._create, made)
         if FLAVOUR.name == "postgresql" and not _is_refused(self.renew(made)):
-            file = _run(server, ["SHOW hba_file"], made)
-            _run(server, [_ASK_FOR_PASSWORDS.format(file=file), "SELECT pg_reload_conf()"], made)
+            _ask_for_passwords(server, made)
         end = monotonic() + PATIENCE
         while not _is_refused(self.renew(made)):
             assert monotonic() < end, "the server takes any password"
@@ -140,12 +135,20 @@ def _run(server: str, statements: Sequence[str], url: URL) -> object:
                 written = statement.replace(":user", str(url.username))
                 written = written.replace(":password", str(url.password))
                 written = written.replace(":database", str(url.database))
-                done = await connection.execute(text(written))
+                done = await connection.exec_driver_sql(written)
                 result = done.scalar() if done.returns_rows else None
         await engine.dispose()
         return result
 
     return asyncio.run(run())
+
+
+def _ask_for_passwords(server: str, url: URL) -> None:
+    file = _run(server, ["SHOW hba_file"], url)
+    rules = _run(server, [f"SELECT pg_read_file('{file}')"], url)
+    lines = f"{_ASK_FOR_PASSWORDS}{rules}".replace("'", "''").splitlines()
+    rows = ", ".join(f"('{line}')" for line in lines if line and not line.startswith("#"))
+    _run(server, [f"COPY (VALUES {rows}) TO '{file}'", "SELECT pg_reload_conf()"], url)
 
 
 def _is_refused(url: URL) -> bool:

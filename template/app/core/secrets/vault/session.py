@@ -42,6 +42,7 @@ PASSING = (
 
 _RENEW_AFTER = 2 / 3
 _ENOUGH = 1 / 2
+_TRY_AGAIN_AFTER = 1 / 10
 _SHORTEST_PAUSE = 0.2
 
 
@@ -70,6 +71,7 @@ class Session:
         self._granted: float | None = None
         self._renew_at = float("-inf")
         self._renewable = True
+        self._warned = False
 
     # --- the token ---
 
@@ -114,17 +116,18 @@ class Session:
             self._note(renewed, granted)
         elif self._log_in is not None:
             self._note(self._log_in()["auth"])
-        elif renewed:
-            log.warning("VAULT_TOKEN ends soon", seconds=renewed["lease_duration"])
-            self._note(renewed, granted)
         else:
-            self._renew_at = float("inf")  # nothing more can be done: the next read tells
+            # Nobody can log in with a token that has ended: an operator must give another one.
+            if not self._warned:
+                log.warning("VAULT_TOKEN ends soon and cannot be renewed")
+                self._warned = True
+            self._renew_at = monotonic() + max(granted * _TRY_AGAIN_AFTER, _SHORTEST_PAUSE)
 
     def _renewed(self) -> Mapping[str, Any] | None:
         try:
             answer: Mapping[str, Any] = self._client.auth.token.renew_self()
-        except (Forbidden, InvalidRequest):
-            return None
+        except (Forbidden, InvalidRequest, InternalServerError):
+            return None  # Vault calls it an internal error when the longest life is over
         found: Mapping[str, Any] = answer["auth"]
         return found
 

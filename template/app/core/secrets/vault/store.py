@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(logger_name="app.secrets")
 ResultT = TypeVar("ResultT")
 
-_AT_ONCE = 0.5
-"""Seconds within which several who want to know at once share one look."""
+_BETWEEN_LOOKS = 0.05
+"""Seconds from one look to the next, at least, however many want to know."""
 
 _FIRST_RETRY = 1.0
 
@@ -53,7 +53,7 @@ class VaultStore:
         self._interval = interval
         self._take_up = take_up
         self._looking = asyncio.Lock()
-        self._looked_at = float("-inf")
+        self._look_began = float("-inf")
         self._failures = 0
         self._trouble: str | None = None
 
@@ -87,11 +87,13 @@ class VaultStore:
 
     async def refresh(self) -> None:
         """Look now whether the service's own secrets have changed; never raises."""
+        asked = monotonic()
         async with self._looking:
-            if monotonic() - self._looked_at < _AT_ONCE:
-                return
+            if self._look_began > asked:
+                return  # somebody else wanted to know, too
+            await asyncio.sleep(self._look_began + _BETWEEN_LOOKS - asked)
+            self._look_began = monotonic()
             await self._look()
-            self._looked_at = monotonic()
 
     async def _look(self) -> None:
         try:
