@@ -1,7 +1,6 @@
 """A running service whose Vault changes, closes, goes away and comes back."""
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -20,7 +19,7 @@ from app.core.settings import load_settings
 from tests.core.first_database import SessionDep, database
 from tests.core.migrating import as_environment
 from tests.core.plugin import Addresses, caller_of
-from tests.core.vault.accounts import Account, account_of
+from tests.core.vault.accounts import Account, account_of, forget_refused_connections
 from tests.core.vault.conftest import Lines, enter
 from tests.core.vault.servers import Place, Vault, new_place
 
@@ -168,9 +167,8 @@ async def test_a_changed_password_of_the_database_fails_no_request(
         ready = await caller.get("/ready")
         assert ready.json()["components"][database.name]["status"] == "up"
     assert set(statuses) == {200}
-    for _ in range(3):
-        await asyncio.sleep(0.01)
-        gc.collect()  # asyncmy leaves the socket of a refused login to the garbage collector
+    await asyncio.sleep(0.01)
+    forget_refused_connections()
 
 
 async def test_an_address_that_is_none_is_not_taken_up(
