@@ -44,6 +44,9 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         generate_unique_id_function=operation_id,
+        dependencies=[
+            each for piece in pieces if piece.dependencies for each in piece.dependencies(settings)
+        ],
         lifespan=_lifespan(settings, pieces),
         middleware=_middleware(settings, pieces),
     )

@@ -13,6 +13,7 @@ import structlog
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
+from app.core.auth import OptionalPrincipal, public
 from app.core.errors import ForbiddenError
 from app.core.piece import Check, Details, Piece
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(logger_name="app.health")
 
 Status = Literal["up", "down", "degraded"]
+OPERATOR = "admin"
+"""The role that may read the details from anywhere."""
 CACHE_SECONDS = 1.0
 """Probes of several observers share one look; short enough to notice an outage at once."""
 
@@ -119,11 +122,13 @@ def _settings(request: Request) -> "CoreSettings":
     return settings
 
 
+@public
 async def get_alive() -> Alive:
     """Answer as long as the process lives; touches nothing else."""
     return Alive()
 
 
+@public
 async def get_readiness(request: Request, response: Response) -> Readiness:
     """Answer 200 when everything that the service needs answers, otherwise 503."""
     components: dict[str, Component] = dict(await request.app.state.health.report())
@@ -134,12 +139,14 @@ async def get_readiness(request: Request, response: Response) -> Readiness:
     return Readiness(status="ready" if ready else "not_ready", components=components)
 
 
-async def internal_network(request: Request) -> None:
-    """Let only callers from `INTERNAL_NETWORKS` pass.
+async def operators_only(request: Request, principal: OptionalPrincipal) -> None:
+    """Let only callers pass that are administrators or come from `INTERNAL_NETWORKS`.
 
     Raises:
-        ForbiddenError: the caller's address is unknown or outside.
+        ForbiddenError: the caller is neither.
     """
+    if principal and OPERATOR in principal.roles:
+        return
     caller = request.client.host if request.client else ""
     networks = _settings(request).internal_networks
     try:
@@ -147,9 +154,10 @@ async def internal_network(request: Request) -> None:
     except ValueError:
         address = None
     if address is None or not any(address in ipaddress.ip_network(net) for net in networks):
-        raise ForbiddenError("Only callers from INTERNAL_NETWORKS may read this")
+        raise ForbiddenError("Only administrators and INTERNAL_NETWORKS may read this")
 
 
+@public
 async def get_details(request: Request, readiness: "ReadinessDep") -> DetailedHealth:
     """Versions, pools and revisions, for operators."""
     settings = _settings(request)
@@ -177,7 +185,7 @@ def _routers(settings: "CoreSettings") -> Sequence[APIRouter]:
     root.get(
         "/health/detailed",
         name="health_detailed",
-        dependencies=[Depends(internal_network)],
+        dependencies=[Depends(operators_only)],
         responses={503: {"model": DetailedHealth}},
     )(get_details)
 

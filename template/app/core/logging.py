@@ -57,7 +57,7 @@ def configure_logging(settings: AppSettings, stream: TextIO | None = None) -> No
     level = logging.DEBUG if settings.debug else logging.getLevelNamesMapping()[settings.log_level]
     shared: list[Processor] = [
         _name_logger,
-        _add_request_id,
+        _add_context,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -133,9 +133,11 @@ def _name_logger(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
     return event
 
 
-def _add_request_id(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+def _add_context(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     if request_id := context.request_id.get():
         event.setdefault("request_id", request_id)
+    if principal := context.principal.get():
+        event.setdefault("subject", principal.subject)
     return event
 
 

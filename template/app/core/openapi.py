@@ -3,8 +3,9 @@
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
 
+from app.core.auth.access import is_public
 from app.core.problems import MEDIA_TYPE, Problem
 
 _PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -26,10 +27,21 @@ def describe_problems(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _with_problems(generate())
+            app.openapi_schema = _with_problems(_opened(app, generate()))
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _opened(app: FastAPI, document: dict[str, Any]) -> dict[str, Any]:
+    """Say of public operations that they need no token."""
+    for route in iter_route_contexts(app.routes):
+        if is_public(route.endpoint):
+            for method in route.methods or ():
+                document["paths"].get(route.path_format, {}).get(method.lower(), {}).pop(
+                    "security", None
+                )
+    return document
 
 
 def _with_problems(document: dict[str, Any]) -> dict[str, Any]:

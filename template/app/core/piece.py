@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.params import Depends
 from starlette.middleware import Middleware
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Piece:
         lifespan: starts the piece when entered and stops it when left.
         checks: what `/ready` and `/health/detailed` ask.
         routers: endpoints outside of the versioned API.
+        dependencies: what every endpoint depends on, in this order, before its own.
         middleware: pure ASGI middleware, outermost first.
         handlers: how exceptions of this piece are answered.
     """
@@ -51,6 +53,7 @@ class Piece:
     lifespan: "Callable[[CoreSettings], AbstractAsyncContextManager[None]] | None" = None
     checks: tuple[Check, ...] = ()
     routers: "Callable[[CoreSettings], Sequence[APIRouter]] | None" = None
+    dependencies: "Callable[[CoreSettings], Sequence[Depends]] | None" = None
     middleware: "Callable[[CoreSettings], Sequence[Middleware]] | None" = None
     handlers: Mapping[type[Exception], Handler] = field(default_factory=dict)
 

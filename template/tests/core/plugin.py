@@ -19,10 +19,16 @@ from httpx2 import ASGITransport, AsyncClient
 from app.config import Settings
 from app.core.database.layout import DATABASES
 from app.core.development.flavour import create_database, drop_database, local_server
+from tests.core.issuing.base import Issuer, bearer
+from tests.core.issuing.provider import issuing
 from tests.core.migrating import as_environment, migrate
+from tests.core.without_servers import WITHOUT_SERVERS
 
 Addresses = dict[str, str]
 """The address of each database, by the name of its setting."""
+
+SIGNED_IN: dict[str, str] = {}
+"""The headers of a caller with a valid token."""
 
 NewDatabases = Callable[[], AbstractContextManager[Addresses]]
 
@@ -79,9 +85,17 @@ def empty_databases(new_databases: NewDatabases) -> Iterator[Addresses]:
         yield made
 
 
+@pytest.fixture(scope="session", autouse=True)
+def issuer() -> Iterator[Issuer]:
+    """Issues the tokens of all callers."""
+    with issuing() as issuer:
+        os.environ.update({**issuer.variables, **WITHOUT_SERVERS}, ENVIRONMENT="test")
+        SIGNED_IN.update(bearer(issuer.token()))
+        yield issuer
+
+
 @pytest.fixture(scope="session")
 def settings(addresses: Addresses) -> Settings:
-    os.environ["ENVIRONMENT"] = "test"
     os.environ.update(as_environment(addresses))
     return Settings()
 
@@ -109,15 +123,27 @@ async def rolled_back(app: FastAPI) -> AsyncIterator[None]:
 
 @pytest.fixture
 async def client(app: FastAPI, rolled_back: None) -> AsyncIterator[AsyncClient]:
-    """A caller of the service."""
+    """A caller of the service who is signed in."""
     async with caller_of(app) as caller:
         yield caller
 
 
-def caller_of(app: FastAPI, address: str = "127.0.0.1") -> AsyncClient:
-    """Make a caller of an application, from some address."""
-    transport = ASGITransport(app, raise_app_exceptions=False, client=(address, 50_000))
-    return AsyncClient(transport=transport, base_url="http://localhost")
+@pytest.fixture
+async def stranger(app: FastAPI, rolled_back: None) -> AsyncIterator[AsyncClient]:
+    """A caller of the service whom nobody knows."""
+    async with caller_of(app, headers={}) as caller:
+        yield caller
+
+
+def caller_of(
+    app: FastAPI, address: str = "127.0.0.1", headers: dict[str, str] | None = None
+) -> AsyncClient:
+    """Make a caller of an application, from some address, signed in unless it says otherwise."""
+    return AsyncClient(
+        transport=ASGITransport(app, raise_app_exceptions=False, client=(address, 50_000)),
+        base_url="http://localhost",
+        headers=SIGNED_IN if headers is None else headers,
+    )
 
 
 def with_changes(settings: Settings, **changes: object) -> Settings:

@@ -15,6 +15,8 @@ from typing import Any
 
 import httpx2
 
+from tests.core.plugin import SIGNED_IN
+
 START_SECONDS = 30
 STOP_SECONDS = 30
 
@@ -28,8 +30,8 @@ class Server:
     output: list[str] = field(default_factory=list)
 
     def get(self, path: str, request_id: str = "test") -> httpx2.Response:
-        """Ask it something."""
-        headers = {"X-Request-ID": request_id}
+        """Ask it something, signed in."""
+        headers = {**SIGNED_IN, "X-Request-ID": request_id}
         return httpx2.get(f"{self.url}{path}", headers=headers, timeout=10)
 
     def terminate(self) -> None:

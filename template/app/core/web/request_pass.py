@@ -82,7 +82,8 @@ class RequestPass:
         path: str = scope["path"]
         request_id = _request_id(scope)
         headers = self.docs_headers if path in self.docs_paths else self.api_headers
-        token = context.request_id.set(request_id.decode())
+        request_token = context.request_id.set(request_id.decode())
+        principal_token = context.principal.set(None)
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -105,7 +106,8 @@ class RequestPass:
                     duration_ms=round((perf_counter() - started) * 1000, 2),
                     client=scope["client"][0] if scope["client"] else None,
                 )
-            context.request_id.reset(token)
+            context.principal.reset(principal_token)
+            context.request_id.reset(request_token)
 
 
 def _request_id(scope: Scope) -> bytes:

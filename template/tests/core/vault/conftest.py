@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from app.core.application import create_app
 from app.core.secrets import port
 from app.core.secrets.vault import session, store
 from app.core.settings import load_settings
+from tests.core.issuing.base import Issuer
 from tests.core.migrating import as_environment
 from tests.core.plugin import Addresses
 from tests.core.vault.servers import Place, Vault, development_server, new_place, real_server
@@ -37,10 +37,12 @@ def sealable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vault]:
 
 
 @pytest.fixture(autouse=True)
-def _only_what_the_test_sets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No variable and no .env of the developer's is read."""
+def _only_what_the_test_sets(monkeypatch: pytest.MonkeyPatch, issuer: Issuer) -> None:
+    """No variable of the developer's is read."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in issuer.variables.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("ENVIRONMENT", "test")
     monkeypatch.setattr(health, "CACHE_SECONDS", 0.0)
 

@@ -241,7 +241,7 @@ async def test_a_token_that_ends_is_announced_and_its_values_stay(
     place: Place, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = place.vault.root.auth.token.create(
-        policies=[place.path], ttl="1s", explicit_max_ttl="1s", no_parent=True
+        policies=[place.path], ttl="2s", explicit_max_ttl="2s", no_parent=True
     )
     for name in ("VAULT_ROLE_ID", "VAULT_SECRET_ID"):
         monkeypatch.delenv(name)

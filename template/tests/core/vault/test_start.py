@@ -15,6 +15,7 @@ from app.core.application import create_app
 from app.core.database.flavours.flavour import FLAVOUR
 from app.core.database.layout import DATABASES
 from app.core.settings import load_settings
+from tests.core.issuing.provider import PRODUCTION
 from tests.core.migrating import as_environment
 from tests.core.plugin import Addresses
 from tests.core.vault.conftest import Lines, enter
@@ -76,7 +77,7 @@ async def test_without_an_address_the_environment_is_the_source(
     async with app.router.lifespan_context(app):
         pass
     [line] = lines()
-    assert line["event"] == "no VAULT_ADDR: settings come from the environment"
+    assert line["event"] == "vault is not asked: settings come from the environment"
 
 
 # --- refused ----------------------------------------------------------------------------------
@@ -119,6 +120,17 @@ def test_a_wrong_setting_is_named(
     said = refusal()
     assert line in said
     assert "hunter2" not in said
+
+
+def test_an_emergency_starts_without_vault(
+    addresses: Addresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variables = {"VAULT_ADDR": "http://127.0.0.1:9", "ENVIRONMENT": "staging"}
+    for name, value in {**variables, **as_environment(addresses), **PRODUCTION}.items():
+        monkeypatch.setenv(name, value)
+    assert "exactly one way to log in" in refusal()
+    monkeypatch.setenv("VAULT_ENABLED", "false")
+    assert load_settings(Settings).from_store == frozenset()
 
 
 def test_an_unreachable_vault(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,6 +210,8 @@ def test_a_service_whose_vault_says_nothing_ends_in_time_with_one_line(
 
 def production(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENVIRONMENT", "production")
+    for name, value in PRODUCTION.items():
+        monkeypatch.setenv(name, value)
     place.change(SECRET_KEY=SAID, ALLOWED_HOSTS="api.example.com")
 
 

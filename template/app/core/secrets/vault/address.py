@@ -33,6 +33,9 @@ Path = Annotated[str, AfterValidator(_checked_path)]
 class VaultAddress(BaseModel):
     """Where Vault is, who we are there, and what to read."""
 
+    vault_enabled: bool = Field(
+        True, description="false in an emergency: everything comes from the environment"
+    )
     vault_addr: Annotated[str, AfterValidator(_checked_address)] | None = Field(
         None, description="Address of Vault; without one the environment is the only source"
     )
@@ -57,6 +60,11 @@ class VaultAddress(BaseModel):
     vault_refresh_seconds: float = Field(
         60.0, gt=0, allow_inf_nan=False, description="Seconds after which changes are looked for"
     )
+
+    @property
+    def asks_vault(self) -> bool:
+        """Whether Vault is asked at all."""
+        return self.vault_enabled and self.vault_addr is not None
 
     def login_problem(self) -> str | None:
         """Say what is wrong with the way to log in, if anything is."""

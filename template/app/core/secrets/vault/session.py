@@ -107,7 +107,9 @@ class Session:
             self._note(self._log_in()["auth"])
             return
         known = self._client.auth.token.lookup_self()["data"]
-        self._note({"lease_duration": known["ttl"], "renewable": known.get("renewable", False)})
+        # The last second counts as none, and a token that never ends has no life either.
+        seconds = max(known["ttl"], 1) if known["expire_time"] else 0
+        self._note({"lease_duration": seconds, "renewable": known.get("renewable", False)})
 
     def _renew(self) -> None:
         renewed = self._renewed() if self._renewable else None

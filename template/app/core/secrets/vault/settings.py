@@ -42,8 +42,8 @@ class VaultSource(PydanticBaseSettingsSource):
         """
         address = VaultAddress.model_validate(self.current_state)
         environment = self.current_state.get("environment")
-        if address.vault_addr is None:
-            if environment in _DEPLOYED:
+        if not address.asks_vault:
+            if environment in _DEPLOYED and address.vault_enabled:
                 raise SettingsError(f"VAULT_ADDR is required in {environment} (see .env.example)")
             return {}
         if problem := address.login_problem():

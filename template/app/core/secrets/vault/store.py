@@ -171,8 +171,8 @@ async def open_store(
     settings: "CoreSettings", take_up: Callable[[Values], None]
 ) -> AsyncIterator[Store]:
     """Hold the store while the service runs; without VAULT_ADDR the environment is the source."""
-    if settings.vault_addr is None:
-        log.info("no VAULT_ADDR: settings come from the environment")
+    if not settings.asks_vault:
+        log.info("vault is not asked: settings come from the environment")
         yield MemoryStore()
         return
     session = session_for(settings)

@@ -1,0 +1,1 @@
+"""Who may issue the tokens; a service has one of these modules."""

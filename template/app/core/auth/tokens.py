@@ -1,0 +1,207 @@
+"""What a token must fulfil, whoever issued it, and how its claims become a principal."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jwt
+from jwt import PyJWK
+
+from app.core.auth.principal import Principal
+from app.core.errors import UnauthenticatedError
+
+LEEWAY_SECONDS = 30
+"""How far the clocks of two machines may be apart."""
+
+LONGEST_TOKEN = 16_384
+LONGEST_KEY_ID = 256
+
+# A key is only ever used with algorithms of its own kind: otherwise somebody may sign with a public
+# RSA key as if it were a shared secret (RFC 8725, 2.1 and 3.1).
+ALGORITHMS_OF_KEY: Mapping[tuple[str, str | None], frozenset[str]] = {
+    ("RSA", None): frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}),
+    ("EC", "P-256"): frozenset({"ES256"}),
+    ("EC", "P-384"): frozenset({"ES384"}),
+    ("EC", "P-521"): frozenset({"ES512"}),
+    ("OKP", "Ed25519"): frozenset({"EdDSA"}),
+}
+ASYMMETRIC = ("RS256", "ES256", "EdDSA", "PS256", "ES384", "RS384", "RS512")
+
+
+class Keys(Protocol):
+    """Where the keys of an issuer are found."""
+
+    async def find(self, key_id: str | None) -> PyJWK | None:
+        """Give the key of this id, or the only one there is when no id is given.
+
+        Raises:
+            ServiceUnavailableError: the keys cannot be had now.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimNames:
+    """Where a token says what a principal is; a dot leads into an object.
+
+    The first claim that is there counts.
+    """
+
+    tenant: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ("scope", "scp")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRules:
+    """What a provider's tokens must fulfil.
+
+    Attributes:
+        provider: the name that principals get.
+        issuer: the only accepted `iss`.
+        audience: the only accepted `aud`; None accepts any.
+        algorithms: those that are accepted.
+        secret: verifies HS256, which is refused without it.
+        authorized_parties: accepted `azp`, when the token names one; empty accepts any.
+        claims: where the principal is described.
+    """
+
+    provider: str
+    issuer: str
+    audience: str | None = None
+    algorithms: tuple[str, ...] = ASYMMETRIC
+    secret: str | None = None
+    authorized_parties: tuple[str, ...] = ()
+    claims: ClaimNames = ClaimNames()
+
+
+class TokenRefusedError(UnauthenticatedError):
+    """A token was sent and is not accepted; why is told in words that help no attacker."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, challenge='Bearer error="invalid_token"')
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """Accepts or refuses tokens."""
+
+    rules: TokenRules
+    keys: Keys
+
+    async def principal(self, token: str) -> Principal:
+        """Say for whom a token speaks.
+
+        Raises:
+            TokenRefusedError: it is not valid, now and here.
+            ServiceUnavailableError: the issuer's keys cannot be had, so nobody can tell.
+        """
+        if len(token) > LONGEST_TOKEN:
+            raise TokenRefusedError("The token is too long")
+        try:
+            header = _read_header(token)
+            key = await self._key(header)
+            claims = self._read(token, header["alg"], key)
+        except jwt.ExpiredSignatureError:
+            raise TokenRefusedError("The token has expired") from None
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
+            raise TokenRefusedError("The token is not valid") from None
+        return self._describe(claims)
+
+    async def _key(self, header: Mapping[str, Any]) -> PyJWK | str:
+        algorithm, key_id = header.get("alg"), header.get("kid")
+        if algorithm == "HS256" and self.rules.secret is not None:
+            return self.rules.secret
+        if algorithm not in self.rules.algorithms:
+            raise jwt.InvalidAlgorithmError
+        if key_id is not None and not (isinstance(key_id, str) and len(key_id) <= LONGEST_KEY_ID):
+            raise jwt.InvalidKeyError
+        key = await self.keys.find(key_id)
+        if key is None or algorithm not in algorithms_of(key):
+            raise jwt.InvalidKeyError
+        return key
+
+    def _read(self, token: str, algorithm: str, key: PyJWK | str) -> dict[str, Any]:
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            key=key,
+            algorithms=[algorithm],
+            issuer=self.rules.issuer,
+            audience=self.rules.audience,
+            leeway=LEEWAY_SECONDS,
+            options={
+                "require": ["exp", "iss", "sub"],
+                "verify_aud": self.rules.audience is not None,
+            },
+        )
+        _refuse_repeated_names(token.split(".")[1])
+        party = claims.get("azp")
+        if self.rules.authorized_parties and party not in (None, *self.rules.authorized_parties):
+            raise jwt.InvalidTokenError
+        if not claims["sub"]:
+            raise jwt.InvalidTokenError
+        return claims
+
+    def _describe(self, claims: Mapping[str, Any]) -> Principal:
+        names = self.rules.claims
+        tenant = _first(claims, names.tenant)
+        return Principal(
+            subject=claims["sub"],
+            provider=self.rules.provider,
+            tenant=tenant if isinstance(tenant, str) and tenant else None,
+            roles=_words(_first(claims, names.roles)),
+            scopes=_words(_first(claims, names.scopes)),
+            claims=claims,
+        )
+
+
+def algorithms_of(key: PyJWK) -> frozenset[str]:
+    """The algorithms that a public key may be used with; none for a shared secret."""
+    return ALGORITHMS_OF_KEY.get(_kind(key), frozenset())
+
+
+def _kind(key: PyJWK) -> tuple[str, str | None]:
+    return key.key_type or "", key._jwk_data.get("crv")
+
+
+def _read_header(token: str) -> Mapping[str, Any]:
+    header: Mapping[str, Any] = jwt.get_unverified_header(token)
+    _refuse_repeated_names(token.split(".", maxsplit=1)[0])
+    if "crit" in header:  # an extension that must be understood, and none is
+        raise jwt.InvalidTokenError
+    return header
+
+
+def _refuse_repeated_names(segment: str) -> None:
+    """Two readers of one token must not see two different claims (RFC 8725, 2.4)."""
+    json.loads(jwt.utils.base64url_decode(segment), object_pairs_hook=_unique)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name is repeated")
+    return found
+
+
+def _first(claims: Mapping[str, Any], names: tuple[str, ...]) -> Any:
+    for name in names:
+        if (value := _claim(claims, name)) is not None:
+            return value
+    return None
+
+
+def _claim(claims: Mapping[str, Any], name: str) -> Any:
+    if name in claims:  # a name may itself contain dots: https://example.com/roles
+        return claims[name]
+    value: Any = claims
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _words(value: Any) -> frozenset[str]:
+    words = value.split() if isinstance(value, str) else value
+    if not isinstance(words, list):
+        return frozenset()
+    return frozenset(word for word in words if isinstance(word, str))

@@ -1,0 +1,1 @@
+"""Tokens for tests, from a real issuer of the service's provider."""

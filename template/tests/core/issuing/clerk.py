@@ -1,0 +1,34 @@
+"""Issues tokens as Clerk documents them: https://clerk.com/docs/guides/sessions/session-tokens."""
+
+from contextlib import AbstractContextManager
+
+from tests.core.issuing.remote import Claims, RemoteIssuer
+
+PATHS = {"/.well-known/jwks.json": "key_set"}
+PAGE = "https://app.example.com"
+
+PRODUCTION: dict[str, str] = {
+    "CLERK_ISSUER": "https://clerk.example.com",
+    "CLERK_AUTHORIZED_PARTIES": PAGE,
+}
+"""What production accepts, without anybody there."""
+
+
+def describe(url: str, tenant: str | None, roles: list[str], scopes: list[str]) -> Claims:
+    organisation = {"id": tenant, "rol": " ".join(roles), "slg": "acme"}
+    return {
+        "iss": url,
+        "azp": PAGE,
+        "sid": "sess_1",
+        "v": 2,
+        "o": organisation if tenant or roles else None,
+        "scope": " ".join(scopes),
+    }
+
+
+def variables(url: str) -> dict[str, str]:
+    return {"CLERK_ISSUER": url, "CLERK_AUTHORIZED_PARTIES": PAGE}
+
+
+def issuing() -> AbstractContextManager[RemoteIssuer]:
+    return RemoteIssuer("RS256", PATHS, describe, variables).running()

@@ -1,0 +1,138 @@
+"""An issuer with an HTTP server of its own on loopback, which publishes its keys."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from time import time
+from typing import Any
+from uuid import uuid4
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+
+Claims = dict[str, Any]
+Describe = Callable[..., Claims]
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+
+
+class SigningKey:
+    """A key pair with an id, of the kind that an algorithm needs."""
+
+    def __init__(self, algorithm: str) -> None:
+        self.id = uuid4().hex
+        self.algorithm = algorithm
+        self.private: PrivateKey = (
+            ec.generate_private_key(ec.SECP256R1())
+            if algorithm == "ES256"
+            else rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        )
+
+    @property
+    def public(self) -> Claims:
+        """As it stands in a key set (RFC 7517)."""
+        key = self.private.public_key()
+        described = (
+            ECAlgorithm.to_jwk(key, as_dict=True)
+            if isinstance(key, ec.EllipticCurvePublicKey)
+            else RSAAlgorithm.to_jwk(key, as_dict=True)
+        )
+        return {**described, "kid": self.id, "alg": self.algorithm, "use": "sig"}
+
+
+class RemoteIssuer:
+    """Publishes keys and issues tokens as a provider does.
+
+    Attributes:
+        algorithm: what it signs with.
+        keys: the published ones; tokens are signed with the last.
+        answers: the body of each path, made anew for each request; None answers 500.
+        asked: the paths that were asked for, in order.
+    """
+
+    def __init__(
+        self, algorithm: str, paths: Mapping[str, str], describe: Describe, variables: Describe
+    ) -> None:
+        self.algorithm = algorithm
+        self.keys = [SigningKey(algorithm)]
+        self.asked: list[str] = []
+        self.answers: dict[str, Callable[[], bytes | None]] = {
+            path: getattr(self, name) for path, name in paths.items()
+        }
+        self._keys_path = next(path for path, name in paths.items() if name == "key_set")
+        self._describe = describe
+        self._variables = variables
+        self._server: ThreadingHTTPServer | None = None
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return self._variables(self.url)
+
+    def key_set(self) -> bytes:
+        return json.dumps({"keys": [key.public for key in self.keys]}).encode()
+
+    def discovery(self) -> bytes:
+        return json.dumps({"issuer": self.url, "jwks_uri": f"{self.url}{self._keys_path}"}).encode()
+
+    def claims(
+        self,
+        subject: str = "somebody",
+        *,
+        tenant: str | None = None,
+        roles: Iterable[str] = (),
+        scopes: Iterable[str] = (),
+        **changes: Any,
+    ) -> Claims:
+        now = int(time())
+        described = {"sub": subject, "iat": now, "exp": now + 3600}
+        described |= self._describe(self.url, tenant, list(roles), list(scopes))
+        described |= changes
+        return {name: value for name, value in described.items() if value is not None}
+
+    def token(self, subject: str = "somebody", **claims: Any) -> str:
+        key = self.keys[-1]
+        headers = {"kid": key.id}
+        return jwt.encode(self.claims(subject, **claims), key.private, key.algorithm, headers)
+
+    def start(self) -> None:
+        """Serve; after a stop at the same port as before."""
+        issuer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                issuer.asked.append(self.path)
+                make = issuer.answers.get(self.path)
+                body = make() if make else None
+                self.send_response(404 if make is None else 500 if body is None else 200)
+                self.send_header("Content-Length", str(len(body or b"")))
+                self.end_headers()
+                self.wfile.write(body or b"")
+
+            def log_message(self, *_: object) -> None:
+                """Keep the output of the tests clean."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        self.port = self._server.server_port
+        Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Be away."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    @contextmanager
+    def running(self) -> "Iterator[RemoteIssuer]":
+        self.start()
+        try:
+            yield self
+        finally:
+            self.stop()
