@@ -13,7 +13,7 @@ import secrets
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
+import hvac
 import pytest
 
 from tests.support.matrix import Matrix
@@ -32,9 +33,11 @@ from tests.support.runs import (
     new_databases,
     python,
     running,
+    vault_program,
 )
 from tests.support.services import Service, Services
 from tests.support.template import Template
+from tests.support.vaults import stored, vault_server
 
 TEMPLATE = Template()
 RENDERER = Renderer(TEMPLATE)
@@ -42,6 +45,8 @@ SERVICES = Services(Matrix(TEMPLATE), RENDERER)
 WITH_MIGRATIONS = [service for service in SERVICES.distinct if service.answers["examples"]]
 TERMINATED = {0, -signal.SIGTERM}
 """Exit statuses of a process that ended because it was told to, of itself or by the signal."""
+
+NO_VAULT = "no vault program (.ci/vault/build builds one)"
 
 Server = Callable[[str], str]
 
@@ -61,6 +66,7 @@ class Rendered:
     service: Service
     directory: Path
     server_for: Server
+    vault: Callable[[], hvac.Client]
 
     @property
     def server(self) -> str:
@@ -80,6 +86,12 @@ class Rendered:
         addresses = self.new_databases()
         self.python("-m", "app.core.migrate", **addresses)
         return addresses
+
+    def finding(self, values: Mapping[str, str]) -> dict[str, str]:
+        """Put secrets where this service reads them, and give the environment that leads there."""
+        if not self.service.answers["vault"]:
+            return dict(values)
+        return stored(self.vault(), self.directory, f"run-{secrets.token_hex(6)}", values)
 
 
 def name_of(service: Service) -> str:
@@ -108,11 +120,30 @@ def server_for() -> Iterator[Server]:
         yield start
 
 
+@pytest.fixture(scope="session")
+def vault() -> Iterator[Callable[[], hvac.Client]]:
+    """Start Vault when it is first wanted; one for each worker."""
+    with ExitStack() as stack:
+
+        @cache
+        def start() -> hvac.Client:
+            if vault_program() is None:
+                pytest.skip(NO_VAULT)
+            return stack.enter_context(vault_server())
+
+        yield start
+
+
 @pytest.fixture(params=SERVICES.distinct, ids=name_of)
-def rendered(request: pytest.FixtureRequest, tmp_path: Path, server_for: Server) -> Rendered:
+def rendered(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    server_for: Server,
+    vault: Callable[[], hvac.Client],
+) -> Rendered:
     service: Service = request.param
     directory = RENDERER.write(SERVICES.tree(service), tmp_path / "service")
-    return Rendered(service, directory, server_for)
+    return Rendered(service, directory, server_for, vault)
 
 
 @pytest.fixture(scope="session")
@@ -129,6 +160,9 @@ def test_own_tests(rendered: Rendered, tmp_path: Path) -> None:
     )
     passed, skipped = outcomes(report)
     assert passed
+    if rendered.service.answers["vault"] and vault_program() is None:
+        assert skipped
+        pytest.skip(f"{NO_VAULT}: {', '.join(skipped)}")
     assert skipped == []
 
 
@@ -160,10 +194,10 @@ def test_serves_in_production(
     record_property("service", rendered.service.name)
     addresses = rendered.migrated_databases()
     port = free_port()
+    given = {**addresses, "SECRET_KEY": secrets.token_hex(32)}
     variables = environment(
         ENVIRONMENT="production",
-        **addresses,
-        SECRET_KEY=secrets.token_hex(32),
+        **rendered.finding(given),
         ALLOWED_HOSTS="127.0.0.1",
         SHUTDOWN_DRAIN_SECONDS="0",
         PORT=str(port),
@@ -184,6 +218,7 @@ def test_serves_in_production(
             assert server.get("/api/v1/projects").status_code == 404
         assert server.stop(signal.SIGTERM) in TERMINATED
     assert [line for line in server.output if not isinstance(json.loads(line), dict)] == []
+    assert given["SECRET_KEY"] not in "\n".join(server.output)
 
 
 def test_documents_itself_in_development(rendered: Rendered) -> None:
