@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.answers import Resolver
 from tests.support.render import Renderer, Tree
-from tests.support.runs import environment
+from tests.support.runs import environment, vault_program
 from tests.support.template import Template
 
 TEMPLATE = Template()
@@ -88,10 +88,33 @@ def without_part(source: str, name: str) -> str:
     return ast.unparse(tree)
 
 
-def own_tests(directory: Path) -> "subprocess.CompletedProcess[str]":
+VAULT: Tree = RENDERER.tree(Resolver(TEMPLATE).resolve({"database": "sqlite", "vault": True}))
+STORE = "app/core/secrets/store.py"
+UNPLUGGED = {
+    "settings": (REGISTRY, "    VaultSettings,\n", ""),
+    "piece": (REGISTRY, "    secrets,\n", ""),
+    "store": (STORE, "app.core.secrets.vault.store", "app.core.secrets.environment"),
+}
+"""The lines that plug Vault in: in which file, and what stands there without it."""
+
+
+@pytest.mark.parametrize("line", UNPLUGGED)
+def test_vault_is_missed(line: str, tmp_path: Path) -> None:
+    if vault_program() is None:
+        pytest.skip("no vault program (.ci/vault/build builds one)")
+    path, plugged, unplugged = UNPLUGGED[line]
+    source = VAULT[path].decode()
+    assert plugged in source
+    RENDERER.write(VAULT, tmp_path)
+    (tmp_path / path).write_text(source.replace(plugged, unplugged, 1), "utf-8")
+    done = own_tests(tmp_path, "tests/core/vault")
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
+
+
+def own_tests(directory: Path, which: str = "tests/core") -> "subprocess.CompletedProcess[str]":
     """Run the foundation's tests of a service until the first that fails."""
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/core"],
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", which],
         cwd=directory,
         env=environment(),
         check=False,

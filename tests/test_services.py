@@ -13,7 +13,7 @@ import secrets
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +23,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import httpx2
+import hvac
 import pytest
 
 from tests.support.matrix import Matrix
@@ -36,9 +37,11 @@ from tests.support.runs import (
     python,
     running,
     token_issuer,
+    vault_program,
 )
 from tests.support.services import Service, Services
 from tests.support.template import Template
+from tests.support.vaults import stored, vault_server
 
 TEMPLATE = Template()
 RENDERER = Renderer(TEMPLATE)
@@ -46,6 +49,8 @@ SERVICES = Services(Matrix(TEMPLATE), RENDERER)
 WITH_MIGRATIONS = [service for service in SERVICES.distinct if service.answers["examples"]]
 TERMINATED = {0, -signal.SIGTERM}
 """Exit statuses of a process that ended because it was told to, of itself or by the signal."""
+
+NO_VAULT = "no vault program (.ci/vault/build builds one)"
 
 Server = Callable[[str], str]
 
@@ -65,6 +70,7 @@ class Rendered:
     service: Service
     directory: Path
     server_for: Server
+    vault: Callable[[], hvac.Client]
 
     @property
     def server(self) -> str:
@@ -84,6 +90,12 @@ class Rendered:
         addresses = self.new_databases()
         self.python("-m", "app.core.migrate", **addresses, **issuer.variables)
         return addresses
+
+    def finding(self, values: Mapping[str, str]) -> dict[str, str]:
+        """Put secrets where this service reads them, and give the environment that leads there."""
+        if not self.service.answers["vault"]:
+            return dict(values)
+        return stored(self.vault(), self.directory, f"run-{secrets.token_hex(6)}", values)
 
 
 def name_of(service: Service) -> str:
@@ -112,11 +124,30 @@ def server_for() -> Iterator[Server]:
         yield start
 
 
+@pytest.fixture(scope="session")
+def vault() -> Iterator[Callable[[], hvac.Client]]:
+    """Start Vault when it is first wanted; one for each worker."""
+    with ExitStack() as stack:
+
+        @cache
+        def start() -> hvac.Client:
+            if vault_program() is None:
+                pytest.skip(NO_VAULT)
+            return stack.enter_context(vault_server())
+
+        yield start
+
+
 @pytest.fixture(params=SERVICES.distinct, ids=name_of)
-def rendered(request: pytest.FixtureRequest, tmp_path: Path, server_for: Server) -> Rendered:
+def rendered(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    server_for: Server,
+    vault: Callable[[], hvac.Client],
+) -> Rendered:
     service: Service = request.param
     directory = RENDERER.write(SERVICES.tree(service), tmp_path / "service")
-    return Rendered(service, directory, server_for)
+    return Rendered(service, directory, server_for, vault)
 
 
 @pytest.fixture
@@ -140,6 +171,9 @@ def test_own_tests(rendered: Rendered, tmp_path: Path) -> None:
     )
     passed, skipped = outcomes(report)
     assert passed
+    if rendered.service.answers["vault"] and vault_program() is None:
+        assert skipped
+        pytest.skip(f"{NO_VAULT}: {', '.join(skipped)}")
     assert skipped == []
 
 
@@ -172,11 +206,11 @@ def test_serves_in_production(
     issuer = stack.enter_context(token_issuer(rendered.directory))
     addresses = rendered.migrated_databases(issuer)
     port = free_port()
+    given = {**addresses, "SECRET_KEY": secrets.token_hex(32)}
     variables = environment(
         ENVIRONMENT="production",
-        **addresses,
+        **rendered.finding(given),
         **issuer.variables,
-        SECRET_KEY=secrets.token_hex(32),
         ALLOWED_HOSTS="127.0.0.1",
         SHUTDOWN_DRAIN_SECONDS="0",
         PORT=str(port),
@@ -201,6 +235,7 @@ def test_serves_in_production(
             assert server.get("/api/v1/projects").status_code == 404
         assert server.stop(signal.SIGTERM) in TERMINATED
     assert [line for line in server.output if not isinstance(json.loads(line), dict)] == []
+    assert given["SECRET_KEY"] not in "\n".join(server.output)
 
 
 def test_documents_itself_in_development(rendered: Rendered, stack: ExitStack) -> None:

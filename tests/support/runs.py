@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx2
+
+from tests.support.template import ROOT
 
 START_SECONDS = 60
 STOP_SECONDS = 60
@@ -52,9 +56,27 @@ print(json.dumps({name.upper(): address for name, address in made.items()}))
 """
 
 
+def vault_program() -> str | None:
+    """Find Vault: VAULT_BINARY, on the PATH, or what `.ci/vault/build` has left in the cache."""
+    if given := os.environ.get("VAULT_BINARY") or shutil.which("vault"):
+        return given
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    cache = Path(os.environ.get("CI_CACHE_DIR") or Path(home, "groundwork"))
+    built = cache / "vault" / _vault_version() / "vault"
+    return str(built) if built.is_file() else None
+
+
+def _vault_version() -> str:
+    wanted = (ROOT / ".ci/vault/go.mod").read_text("utf-8")
+    [version] = re.findall(r"hashicorp/vault v(\S+)", wanted)
+    return str(version)
+
+
 def environment(**variables: str) -> dict[str, str]:
     """Give a clean environment with some variables of one's own."""
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    if program := vault_program():
+        kept["VAULT_BINARY"] = program  # the tests of a service look for it; no setting of its own
     return {**kept, "PYTHONDONTWRITEBYTECODE": "1", **variables}
 
 

@@ -7,8 +7,21 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 Environment = Literal["development", "test", "staging", "production"]
 DEVELOPMENT_SECRET = "for-development-only-and-refused-in-production"  # noqa: S105
@@ -105,6 +118,31 @@ class AppSettings(BaseSettings):
         25, ge=0, description="How long requests in flight may take to finish at shutdown"
     )
 
+    _from_store: frozenset[str] = PrivateAttr(default=frozenset())
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Tell where values come from; an earlier source wins."""
+        own = (init_settings, env_settings, dotenv_settings, file_secret_settings)
+        return (*own, *cls.further_sources())
+
+    @classmethod
+    def further_sources(cls) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Give the sources of what neither the environment nor .env has. Pieces extend this."""
+        return ()
+
+    @property
+    def from_store(self) -> frozenset[str]:
+        """The fields whose value came from a store of secrets, so that it may change later."""
+        return self._from_store
+
     @field_validator("internal_networks")
     @classmethod
     def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -186,6 +224,8 @@ def load_settings(settings_class: type[SettingsT]) -> SettingsT:
         raise SystemExit("configuration: .env is no text in UTF-8") from None
     except OSError as error:
         raise SystemExit(f"configuration: .env cannot be read: {error.strerror}") from None
+    except SettingsError as error:
+        raise SystemExit(f"configuration: {error}") from None
     if settings.in_production and (problems := list(settings.insecure())):
         raise SystemExit("\n".join(f"configuration: {problem}" for problem in problems))
     return settings

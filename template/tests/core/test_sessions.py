@@ -215,7 +215,14 @@ async def test_ids_sort_by_age(service: FastAPI) -> None:
 
 
 async def test_a_database_that_is_not_started_says_so() -> None:
-    database = Database(name="", section="", base=ExtraBase, variable="", addresses=_no_addresses)
+    database = Database(
+        name="",
+        section="",
+        base=ExtraBase,
+        variable="",
+        replica_variable="",
+        addresses=_no_addresses,
+    )
     with pytest.raises(RuntimeError, match="lifespan"):
         _ = database.engine
     for context in (database.session_context, database.read_session_context):

@@ -10,6 +10,7 @@ from app.core.database.layout import DATABASES
 from app.core.database.settings import driver_url
 from app.core.settings import load_settings
 from tests.core.issuing.provider import PRODUCTION
+from tests.core.without_servers import WITHOUT_SERVERS
 
 SECRET = "0123456789abcdef0123456789abcdef"  # noqa: S105
 VARIABLES = [database.variable for database in DATABASES]
@@ -218,7 +219,7 @@ def test_secrets_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
 def set_addresses(monkeypatch: pytest.MonkeyPatch, address: str = FLAVOUR.example) -> None:
     for name in VARIABLES:
         monkeypatch.setenv(name.upper(), address)
-    for name, value in PRODUCTION.items():
+    for name, value in {**PRODUCTION, **WITHOUT_SERVERS}.items():
         monkeypatch.setenv(name, value)
 
 

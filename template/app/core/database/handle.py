@@ -89,6 +89,7 @@ class Database:
         section: its section in `alembic.ini`, which names its migrations.
         base: the declarative base of its models.
         variable: the field of the settings that holds its main address.
+        replica_variable: the field that holds the address of its replica.
         addresses: finds all of its addresses in the settings.
     """
 
@@ -99,12 +100,14 @@ class Database:
         section: str,
         base: type[DeclarativeBase],
         variable: str,
+        replica_variable: str,
         addresses: Callable[[Any], Addresses],
     ) -> None:
         self.name = name
         self.section = section
         self.base = base
         self.variable = variable
+        self.replica_variable = replica_variable
         self.addresses = addresses
         self._engine: AsyncEngine | None = None
         self._observer: AsyncEngine | None = None
@@ -168,11 +171,11 @@ class Database:
     async def connected(self, settings: ConnectionSettings) -> AsyncIterator[None]:
         """Hold the engines; connections are made when they are needed."""
         addresses = self.addresses(settings)
-        engine = build_engine(driver_url(addresses.main), settings)
-        replica = addresses.replica
-        reader = build_engine(driver_url(replica), settings) if replica else engine
+        engine = build_engine(driver_url(addresses.main), settings, self.variable)
+        replica, variable = addresses.replica, self.replica_variable
+        reader = build_engine(driver_url(replica), settings, variable) if replica else engine
         alone = settings.model_copy(update={"db_use_null_pool": True})
-        observer = build_engine(driver_url(addresses.main), alone)
+        observer = build_engine(driver_url(addresses.main), alone, self.variable)
         migrator = build_engine(driver_url(addresses.migration or addresses.main), alone)
         before = vars(self).copy()
         self._addresses, self._engine, self._migrator = addresses, engine, migrator
