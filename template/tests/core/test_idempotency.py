@@ -15,6 +15,7 @@ from app.core.application import create_app
 from app.core.database import utc_now
 from app.core.database.idempotency import IdempotencyKeys, once
 from app.core.errors import ConflictError
+from app.core.database.tables import make_tables
 from tests.core.first_database import ExtraBase, ExtraModel, SessionDep, database
 from tests.core.issuing.base import Issuer, bearer
 from tests.core.plugin import SIGNED_IN, Addresses, caller_of, with_changes
@@ -32,7 +33,6 @@ class Order(ExtraModel):
     text: Mapped[str] = mapped_column(String(50))
 
 
-TABLES = [ExtraBase.metadata.tables["orders_of_the_tests"], KEYS.table]
 
 
 class Pause:
@@ -87,8 +87,7 @@ async def service(
     router.put("/orders")(store)
     app = create_app(with_changes(settings, **empty_databases), routers=[router])
     async with app.router.lifespan_context(app):
-        async with database.engine.begin() as connection:
-            await connection.run_sync(ExtraBase.metadata.create_all, TABLES)
+        await make_tables(database, ExtraBase.metadata)
         yield app
 
 

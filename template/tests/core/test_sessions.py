@@ -145,7 +145,7 @@ async def test_a_read_session_reads_texts_that_speak_of_writing(
     service: FastAPI, statement: str
 ) -> None:
     async with database.read_session_context() as session:
-        await session.execute(text(statement.format(NOTES.name)))
+        await session.execute(text(statement.format(Note.__tablename__)))
 
 
 async def test_a_session_outside_of_requests_commits(service: FastAPI) -> None:
