@@ -14,8 +14,8 @@ from app.config import Settings
 from app.core.application import create_app
 from app.core.database import utc_now
 from app.core.database.idempotency import IdempotencyKeys, once
-from app.core.errors import ConflictError
 from app.core.database.tables import make_tables
+from app.core.errors import ConflictError
 from tests.core.first_database import ExtraBase, ExtraModel, SessionDep, database
 from tests.core.issuing.base import Issuer, bearer
 from tests.core.plugin import SIGNED_IN, Addresses, caller_of, with_changes
@@ -31,8 +31,6 @@ class Order(ExtraModel):
     __tablename__ = "orders_of_the_tests"
 
     text: Mapped[str] = mapped_column(String(50))
-
-
 
 
 class Pause:
