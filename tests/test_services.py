@@ -29,7 +29,6 @@ import pytest
 from tests.support.matrix import Matrix
 from tests.support.render import Renderer
 from tests.support.runs import (
-    Issuer,
     database_server,
     environment,
     free_port,
@@ -85,10 +84,10 @@ class Rendered:
         """Make the databases of this service, empty, and give their variables."""
         return new_databases(self.directory, self.server)
 
-    def migrated_databases(self, issuer: Issuer) -> dict[str, str]:
+    def migrated_databases(self) -> dict[str, str]:
         """Make its databases and apply all migrations from zero."""
         addresses = self.new_databases()
-        self.python("-m", "app.core.migrate", **addresses, **issuer.variables)
+        self.python("-m", "app.core.migrate", **addresses)
         return addresses
 
     def finding(self, values: Mapping[str, str]) -> dict[str, str]:
@@ -204,7 +203,7 @@ def test_serves_in_production(
 ) -> None:
     record_property("service", rendered.service.name)
     issuer = stack.enter_context(token_issuer(rendered.directory))
-    addresses = rendered.migrated_databases(issuer)
+    addresses = rendered.migrated_databases()
     port = free_port()
     given = {**addresses, "SECRET_KEY": secrets.token_hex(32)}
     variables = environment(
@@ -241,9 +240,7 @@ def test_serves_in_production(
 def test_documents_itself_in_development(rendered: Rendered, stack: ExitStack) -> None:
     port = free_port()
     issuer = stack.enter_context(token_issuer(rendered.directory))
-    variables = environment(
-        **rendered.migrated_databases(issuer), **issuer.variables, PORT=str(port)
-    )
+    variables = environment(**rendered.migrated_databases(), **issuer.variables, PORT=str(port))
     command = [sys.executable, "-m", "app"]
     with running(command, rendered.directory, port, variables) as server:
         server.wait_until("/ready")

@@ -42,7 +42,7 @@ def given() -> list[str]:
 
 
 async def test_the_service_believes_it(
-    development_issuer: DevelopmentIssuer, settings: Settings
+    development_issuer: DevelopmentIssuer, settings: Settings, rolled_back: None
 ) -> None:
     named = {name.lower(): value for name, value in variables(development_issuer.url).items()}
     query = "subject=ada&tenant=acme&roles=auditor&scopes=read,write"

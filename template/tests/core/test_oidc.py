@@ -21,7 +21,7 @@ Calling = Callable[..., AbstractAsyncContextManager[AsyncClient]]
 
 
 @pytest.fixture
-def calling(settings: Settings) -> Calling:
+def calling(settings: Settings, rolled_back: None) -> Calling:
     """Callers of services with other settings."""
 
     @asynccontextmanager

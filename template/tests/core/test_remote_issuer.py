@@ -44,7 +44,7 @@ def provider() -> Iterator[RemoteIssuer]:
 
 @pytest.fixture
 async def caller(
-    settings: Settings, provider: RemoteIssuer, clock: Clock
+    settings: Settings, provider: RemoteIssuer, clock: Clock, rolled_back: None
 ) -> AsyncIterator[AsyncClient]:
     """A caller of a service of this provider."""
     async with caller_of(create_app(of_provider(settings, provider)), headers={}) as caller:

@@ -23,7 +23,7 @@ def legacy(issuer: SigningIssuer, secret: bytes = SECRET.encode(), **header: Any
 
 
 @pytest.fixture
-async def old_project(settings: Settings) -> AsyncIterator[AsyncClient]:
+async def old_project(settings: Settings, rolled_back: None) -> AsyncIterator[AsyncClient]:
     """A caller of a service whose project still has its secret."""
     app = create_app(with_changes(settings, supabase_jwt_secret=SECRET))
     async with caller_of(app, headers={}) as caller:

@@ -49,7 +49,10 @@ def main() -> None:
         certificate = certify(Path(directory) / "issuer.pem")
         with issuing(certificate) as issuer:
             variables = {**issuer.variables, "SSL_CERT_FILE": str(certificate)}
-            answer = {"variables": variables, "token": issuer.token("ada", roles=["admin"])}
+            answer = {
+                "variables": variables,
+                "token": issuer.token("ada", tenant="acme", roles=["admin"]),
+            }
             sys.stdout.write(f"{json.dumps(answer)}\n")
             sys.stdout.flush()
             sys.stdin.read()
