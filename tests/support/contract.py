@@ -19,6 +19,7 @@ from tests.support.template import (
     LITTER,
     SUFFIX,
     Answers,
+    Piece,
     Template,
     rendered_name,
 )
@@ -61,10 +62,15 @@ def exclude_is_frozen(template: Template) -> Iterator[str]:
 
 
 def manifest_paths_are_right(template: Template) -> Iterator[str]:
-    """Each path of a piece exists, is anchored and belongs to this piece alone."""
+    """Each path of a piece exists, is anchored and belongs to this piece alone.
+
+    It may lie in the directory of a piece that is on whenever this one is: such a directory belongs
+    to some answer, and what is in it to further ones.
+    """
     rendered = {rendered_name(name) for name in template.files}
-    listed = [path for piece in template.pieces.values() for path in piece.paths]
-    for path, times in Counter(listed).items():
+    owners = [(piece, path) for piece in template.pieces.values() for path in piece.paths]
+    matrix = Matrix(template)
+    for path, times in Counter(path for _, path in owners).items():
         if times > 1:
             yield f"{path} is listed {times} times"
         if not path.startswith("/") or path.endswith("/"):
@@ -72,9 +78,25 @@ def manifest_paths_are_right(template: Template) -> Iterator[str]:
         below = path.strip("/") + "/"
         if not any(name == below[:-1] or name.startswith(below) for name in rendered):
             yield f"{path} does not exist in the template"
-        for outer in listed:
-            if path.startswith(f"{outer}/"):
-                yield f"{path} lies in {outer}, which belongs to a piece already"
+    for piece, path in owners:
+        for other, outer in owners:
+            if path.startswith(f"{outer}/") and not _implies(matrix, piece, other):
+                yield f"{path} lies in {outer}, which may be off while {piece.name} is on"
+
+
+def _implies(matrix: Matrix, piece: Piece, other: Piece) -> bool:
+    """Whether a piece is another one, or on only where that is on; and neither is `once` alone."""
+    if piece.name == other.name:
+        return False
+    template = matrix.template
+    switches = template.asked_behind(
+        template.variables(piece.when) | template.variables(other.when)
+    )
+    return not other.once and all(
+        other.name in projection.answers["active"]
+        for projection in matrix.projections(switches)
+        if piece.name in projection.answers["active"]
+    )
 
 
 def pieces_are_switched(template: Template) -> Iterator[str]:

@@ -9,15 +9,16 @@ from pathlib import Path
 from pydantic import create_model
 
 from app.core.database.layout import DATABASES
+from app.core.database.roles.role import development_addresses
 from app.core.database.settings import DatabaseUrl
 from app.core.development.flavour import create_database, local_server
-from app.core.registry import CoreSettings
+from app.core.secrets.source import SourceSettings
 from app.core.settings import load_settings
 
 LOCAL_DATA = Path(".local")
 VARIABLES = [database.variable for database in DATABASES]
 Given = create_model(  # type: ignore[call-overload]
-    "Given", __base__=CoreSettings, **dict.fromkeys(VARIABLES, (DatabaseUrl | None, None))
+    "Given", __base__=SourceSettings, **dict.fromkeys(VARIABLES, (DatabaseUrl | None, None))
 )
 
 
@@ -35,5 +36,7 @@ def local_databases() -> Iterator[None]:
     with local_server(LOCAL_DATA) as server:
         for name in missing:
             own = name.replace("database_url", "development")
-            os.environ[name.upper()] = asyncio.run(create_database(server, own))
+            address = asyncio.run(create_database(server, own))
+            for variable, value in development_addresses(name, address).items():
+                os.environ[variable.upper()] = value
         yield

@@ -16,7 +16,7 @@ from app.core.database.flavours.flavour import FLAVOUR
 from app.core.database.layout import DATABASES
 from app.core.settings import load_settings
 from tests.core.issuing.provider import PRODUCTION
-from tests.core.migrating import as_environment
+from tests.core.migrating import as_environment, migrate
 from tests.core.plugin import Addresses
 from tests.core.vault.conftest import Lines, enter
 from tests.core.vault.servers import Place, Vault, new_place
@@ -254,3 +254,12 @@ def test_production_refuses_known_tokens(token: str) -> None:
     addresses = {database.variable: FLAVOUR.example for database in DATABASES}
     settings = Settings.model_validate({"vault_token": token, **addresses})
     assert "VAULT_TOKEN must not be that of a development server" in list(settings.insecure())
+
+
+def test_migrations_find_their_database_in_vault(
+    vault: Vault, empty_databases: Addresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = new_place(vault)
+    place.write(**as_environment(empty_databases))
+    enter(place, monkeypatch)
+    migrate({})
