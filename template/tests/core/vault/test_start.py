@@ -25,7 +25,7 @@ SAID = "said-by-vault-0123456789-abcdefghijk"
 
 
 def test_an_argument_wins_then_the_environment_then_dotenv_then_vault(
-    place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    place: Place, addresses: Addresses, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     place.change(APP_VERSION="vault", DB_POOL_SIZE="4", project_name="vault", LOG_LEVEL="ERROR")
     monkeypatch.setenv("APP_VERSION", "environment")
@@ -36,7 +36,7 @@ def test_an_argument_wins_then_the_environment_then_dotenv_then_vault(
     assert settings.db_pool_size == 3
     assert settings.project_name == "vault"
     assert settings.log_level == "DEBUG"
-    assert settings.from_store == {"project_name", *(each.variable for each in DATABASES)}
+    assert settings.from_store == {"project_name", *addresses}
 
 
 def test_values_are_parsed_as_those_of_the_environment(place: Place) -> None:
