@@ -19,20 +19,24 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from xml.etree import ElementTree
 
+import httpx2
 import hvac
 import pytest
 
 from tests.support.matrix import Matrix
 from tests.support.render import Renderer
 from tests.support.runs import (
+    Issuer,
     database_server,
     environment,
     free_port,
     new_databases,
     python,
     running,
+    token_issuer,
     vault_program,
 )
 from tests.support.services import Service, Services
@@ -81,10 +85,10 @@ class Rendered:
         """Make the databases of this service, empty, and give their variables."""
         return new_databases(self.directory, self.server)
 
-    def migrated_databases(self) -> dict[str, str]:
+    def migrated_databases(self, issuer: Issuer) -> dict[str, str]:
         """Make its databases and apply all migrations from zero."""
         addresses = self.new_databases()
-        self.python("-m", "app.core.migrate", **addresses)
+        self.python("-m", "app.core.migrate", **addresses, **issuer.variables)
         return addresses
 
     def finding(self, values: Mapping[str, str]) -> dict[str, str]:
@@ -146,6 +150,13 @@ def rendered(
     return Rendered(service, directory, server_for, vault)
 
 
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    """Whatever is entered here is left after the test."""
+    with ExitStack() as stack:
+        yield stack
+
+
 @pytest.fixture(scope="session")
 def type_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What mypy learns about the libraries; it is the same for all services."""
@@ -189,15 +200,17 @@ def test_types_and_style(rendered: Rendered, type_cache: Path) -> None:
 
 
 def test_serves_in_production(
-    rendered: Rendered, record_property: Callable[[str, object], None]
+    rendered: Rendered, stack: ExitStack, record_property: Callable[[str, object], None]
 ) -> None:
     record_property("service", rendered.service.name)
-    addresses = rendered.migrated_databases()
+    issuer = stack.enter_context(token_issuer(rendered.directory))
+    addresses = rendered.migrated_databases(issuer)
     port = free_port()
     given = {**addresses, "SECRET_KEY": secrets.token_hex(32)}
     variables = environment(
         ENVIRONMENT="production",
         **rendered.finding(given),
+        **issuer.variables,
         ALLOWED_HOSTS="127.0.0.1",
         SHUTDOWN_DRAIN_SECONDS="0",
         PORT=str(port),
@@ -210,10 +223,14 @@ def test_serves_in_production(
         for name in addresses.keys() & COMPONENTS.keys():
             assert ready.json()["components"][COMPONENTS[name]]["status"] == "up"
         assert server.get("/openapi.json").status_code == 404
+        if rendered.service.answers["auth"] != "none":
+            assert ready.json()["components"]["auth"]["status"] == "up"
+            assert server.get("/api/v1/auth/me").status_code == 401
+            assert server.get("/api/v1/auth/me", issuer.token).json()["subject"] == "ada"
         if rendered.service.answers["examples"]:
-            made = server.post("/api/v1/projects", {"name": "Ünïcode ✓"})
+            made = server.post("/api/v1/projects", {"name": "Ünïcode ✓"}, issuer.token)
             assert made.status_code == 201, made.text
-            assert server.get(made.headers["location"]).json() == made.json()
+            assert server.get(made.headers["location"], issuer.token).json() == made.json()
         else:
             assert server.get("/api/v1/projects").status_code == 404
         assert server.stop(signal.SIGTERM) in TERMINATED
@@ -221,14 +238,21 @@ def test_serves_in_production(
     assert given["SECRET_KEY"] not in "\n".join(server.output)
 
 
-def test_documents_itself_in_development(rendered: Rendered) -> None:
+def test_documents_itself_in_development(rendered: Rendered, stack: ExitStack) -> None:
     port = free_port()
-    variables = environment(**rendered.migrated_databases(), PORT=str(port))
+    issuer = stack.enter_context(token_issuer(rendered.directory))
+    variables = environment(
+        **rendered.migrated_databases(issuer), **issuer.variables, PORT=str(port)
+    )
     command = [sys.executable, "-m", "app"]
     with running(command, rendered.directory, port, variables) as server:
         server.wait_until("/ready")
         document = server.get("/openapi.json").json()
         assert document["info"]["title"] == rendered.service.answers["project_name"]
+        for method, path, operation in operations_of(document):
+            # Whatever the document calls closed answers 401 to strangers, and nothing else does.
+            answer = httpx2.request(method, f"{server.url}{path}", timeout=10)
+            assert ("security" in operation) == (answer.status_code == 401), path
         has_examples = "/api/v1/projects" in document["paths"]
         assert has_examples == rendered.service.answers["examples"]
         assert server.get("/docs").status_code == 200
@@ -236,10 +260,18 @@ def test_documents_itself_in_development(rendered: Rendered) -> None:
     assert not [line for line in server.output if "Traceback" in line]
 
 
+def operations_of(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Give the method, the path and the description of all operations."""
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            yield method.upper(), path, operation
+
+
 @pytest.mark.parametrize("rendered", WITH_MIGRATIONS, indirect=True, ids=name_of)
-def test_is_not_ready_before_the_migrations(rendered: Rendered) -> None:
+def test_is_not_ready_before_the_migrations(rendered: Rendered, stack: ExitStack) -> None:
     port = free_port()
-    variables = environment(**rendered.new_databases(), PORT=str(port))
+    issuer = stack.enter_context(token_issuer(rendered.directory))
+    variables = environment(**rendered.new_databases(), **issuer.variables, PORT=str(port))
     command = [sys.executable, "-m", "app"]
     with running(command, rendered.directory, port, variables) as server:
         server.wait_until("/health")

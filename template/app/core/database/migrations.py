@@ -16,17 +16,12 @@ from sqlalchemy.sql.schema import SchemaItem
 from app.core.database.engine import build_engine
 from app.core.database.flavours.flavour import FLAVOUR
 from app.core.database.handle import Database
-from app.core.database.layout import DATABASES, DatabaseSettings
+from app.core.database.layout import DATABASES
 from app.core.database.revision import version_table
 from app.core.database.roles.role import after_migrations, before_migrations
 from app.core.database.settings import ConnectionSettings, driver_url
 from app.core.database.types import UtcDateTime
 from app.core.logging import configure_logging
-from app.core.secrets.source import SourceSettings
-
-
-class MigrationSettings(DatabaseSettings, SourceSettings):
-    """What migrations need, and not the settings of all other pieces."""
 
 
 def run_migrations(settings: ConnectionSettings) -> None:

@@ -16,12 +16,14 @@ from alembic.config import Config
 
 from app.core.database.flavours.flavour import FLAVOUR
 from app.core.database.layout import DATABASES
+from app.core.development.sign_in import name_issuer
 
 
 def main() -> int:
     """Give squawk's exit status, which is 0 when it finds nothing."""
     os.environ["LOG_LEVEL"] = "WARNING"
     sql = io.StringIO()
+    name_issuer()
     for database in DATABASES:
         os.environ.setdefault(database.variable.upper(), FLAVOUR.example)
     for database in DATABASES:

@@ -13,6 +13,7 @@ from alembic.migration import MigrationContext
 from alembic.operations.ops import MigrationScript
 
 from app.core.development.local import local_databases
+from app.core.development.sign_in import name_issuer
 from app.core.migrate import configurations, upgrade
 
 
@@ -21,6 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make migrate")
     parser.add_argument("--message", help="make a revision with this message first")
     message = parser.parse_args().message
+    name_issuer()
     with local_databases():
         upgrade()
         if message:

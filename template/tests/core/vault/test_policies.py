@@ -11,6 +11,7 @@ import hvac
 import pytest
 
 from app.config import Settings
+from app.core.database.layout import DATABASES
 from app.core.development import vault as development
 from app.core.secrets.vault.place import DEFAULT_MOUNT, DEFAULT_PATH
 from app.core.settings import load_settings
@@ -118,7 +119,8 @@ def test_development_secrets_are_written_once(vault: Vault, addresses: Addresses
     path = new_place(vault).path
     own = {"VAULT_ADDR": vault.address, "VAULT_TOKEN": vault.token, "VAULT_PATH": path}
     own |= {"ENVIRONMENT": "development", **as_environment(addresses)}
-    names = ", ".join(sorted(["SECRET_KEY", "JWT_SECRET", *as_environment(addresses)]))
+    main = [database.variable.upper() for database in DATABASES]
+    names = ", ".join(sorted(["SECRET_KEY", "JWT_SECRET", *main]))
     first, second = seed(**own), seed(**own)
     assert (first.stdout, first.stderr) == (f"{DEFAULT_MOUNT}/{path}: {names}\n", "")
     assert second.stdout == f"{DEFAULT_MOUNT}/{path}: nothing was missing\n"
