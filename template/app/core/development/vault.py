@@ -10,8 +10,7 @@ from secrets import token_urlsafe
 
 from pydantic import SecretStr, create_model
 
-from app.core.database.layout import DatabaseSettings
-from app.core.database.settings import ConnectionSettings
+from app.core.database.layout import DATABASES
 from app.core.secrets.vault.address import VaultAddress
 from app.core.secrets.vault.session import OUTAGES, Session, session_for
 from app.core.settings import AppSettings, load_settings
@@ -20,7 +19,7 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "SECRET_KEY": lambda: token_urlsafe(48),
     "JWT_SECRET": lambda: token_urlsafe(48),
 }
-ADDRESSES = sorted(DatabaseSettings.model_fields.keys() - ConnectionSettings.model_fields.keys())
+ADDRESSES = [database.variable for database in DATABASES]
 
 
 class SeedSettings(VaultAddress, AppSettings):
