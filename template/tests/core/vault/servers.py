@@ -152,7 +152,8 @@ class Place:
 
     def environment(self, **variables: str) -> dict[str, str]:
         """What a service of this place finds in its environment."""
-        return {**self.variables, "VAULT_REFRESH_SECONDS": "0.2", **variables}
+        patient = {"VAULT_REFRESH_SECONDS": "0.2", "VAULT_TIMEOUT": "5"}
+        return {**self.variables, **patient, **variables}
 
 
 def new_place(

@@ -25,7 +25,7 @@ def keys(vault: Vault) -> Place:
 
 
 def store_of(place: Place) -> VaultStore:
-    variables = {name.lower(): value for name, value in place.variables.items()}
+    variables = {name.lower(): value for name, value in place.environment().items()}
     return VaultStore(Session(VaultAddress.model_validate(variables)), 1, lambda _: None)
 
 

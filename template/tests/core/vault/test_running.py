@@ -200,12 +200,13 @@ async def test_a_closed_vault_costs_nothing_but_news(
         place.change(JWT_SECRET="the second")  # noqa: S106
         await until(has("JWT_SECRET", "the second"))
         assert await vault_is(app, "up")
-    assert [line["event"] for line in lines()] == [
-        "settings were read",
-        "vault is out of reach: the last values stay",
-        "vault answers again",
-    ]
-    assert lines()[1]["reason"].endswith("is sealed: vault operator unseal")
+    first, *news = lines()
+    assert first["event"] == "settings were read"
+    assert news[0]["reason"].endswith("is sealed: vault operator unseal")
+    # Each change once. Before a server is active again it may say no once more.
+    assert {line["event"] for line in news[::2]} == {"vault is out of reach: the last values stay"}
+    assert {line["event"] for line in news[1::2]} == {"vault answers again"}
+    assert len(news) < 2 * 3
 
 
 async def test_a_restart_of_vault_is_survived(

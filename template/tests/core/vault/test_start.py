@@ -16,7 +16,7 @@ from app.core.database.flavours.flavour import FLAVOUR
 from app.core.database.layout import DATABASES
 from app.core.settings import load_settings
 from tests.core.issuing.provider import PRODUCTION
-from tests.core.migrating import as_environment
+from tests.core.migrating import as_environment, migrate
 from tests.core.plugin import Addresses
 from tests.core.vault.conftest import Lines, enter
 from tests.core.vault.servers import Place, Vault, new_place
@@ -25,7 +25,7 @@ SAID = "said-by-vault-0123456789-abcdefghijk"
 
 
 def test_an_argument_wins_then_the_environment_then_dotenv_then_vault(
-    place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    place: Place, addresses: Addresses, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     place.change(APP_VERSION="vault", DB_POOL_SIZE="4", project_name="vault", LOG_LEVEL="ERROR")
     monkeypatch.setenv("APP_VERSION", "environment")
@@ -36,7 +36,7 @@ def test_an_argument_wins_then_the_environment_then_dotenv_then_vault(
     assert settings.db_pool_size == 3
     assert settings.project_name == "vault"
     assert settings.log_level == "DEBUG"
-    assert settings.from_store >= {"project_name", *(each.variable for each in DATABASES)}
+    assert settings.from_store >= {"project_name", *addresses}
     assert settings.from_store.isdisjoint({"app_version", "db_pool_size", "log_level"})
 
 
@@ -255,3 +255,12 @@ def test_production_refuses_known_tokens(token: str) -> None:
     addresses = {database.variable: FLAVOUR.example for database in DATABASES}
     settings = Settings.model_validate({"vault_token": token, **addresses})
     assert "VAULT_TOKEN must not be that of a development server" in list(settings.insecure())
+
+
+def test_migrations_find_their_database_in_vault(
+    vault: Vault, empty_databases: Addresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = new_place(vault)
+    place.write(**as_environment(empty_databases))
+    enter(place, monkeypatch)
+    migrate({})

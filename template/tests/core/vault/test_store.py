@@ -102,7 +102,7 @@ def test_a_kubernetes_account_is_a_login(
     token.write_text(signed(vault, mount, claims) + "\n", "utf-8")
     assert set(addresses) <= load_settings(Settings).from_store
 
-    monkeypatch.setenv("VAULT_TIMEOUT", "1.5")  # another session
+    monkeypatch.setenv("VAULT_TIMEOUT", "4")  # another session
     token.write_text(signed(vault, mount, claims | {"sub": "somebody else"}), "utf-8")
     with pytest.raises(SystemExit, match="refuses the login: mend VAULT_K8S_ROLE"):
         load_settings(Settings)

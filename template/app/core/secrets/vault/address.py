@@ -55,7 +55,7 @@ class VaultAddress(BaseModel):
     vault_namespace: str | None = Field(None, description="Namespace (Vault Enterprise, HCP)")
     vault_ca_file: str | None = Field(None, description="Certificates that sign Vault's own")
     vault_timeout: float = Field(
-        2.0, gt=0, le=3, description="Seconds to wait for an answer of Vault"
+        2.0, gt=0, le=5, description="Seconds to wait for an answer of Vault"
     )
     vault_refresh_seconds: float = Field(
         60.0, gt=0, allow_inf_nan=False, description="Seconds after which changes are looked for"

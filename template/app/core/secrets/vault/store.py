@@ -128,7 +128,8 @@ class VaultStore:
     async def put(self, path: str, values: Mapping[str, str], version: int | None) -> int:
         """Write a document, if its version is still this one, and give the new version."""
         try:
-            return await self._ask(partial(self._session.write, path, values, version))
+            # Once only: a write whose answer was lost would find its own version in the way.
+            return await self._ask(partial(self._session.write, path, values, version), attempts=1)
         except InvalidRequest as error:
             if "check-and-set" not in str(error):
                 raise
@@ -142,9 +143,10 @@ class VaultStore:
         """Name what is below a path; what has more below it ends with a slash."""
         return await self._ask(partial(self._session.names, path))
 
-    async def _ask(self, question: Callable[[], ResultT]) -> ResultT:
+    async def _ask(self, question: Callable[[], ResultT], *, attempts: int = 3) -> ResultT:
+        retrying = stamina.retry_context(on=PASSING, attempts=attempts, timeout=5.0)
         try:
-            async for attempt in stamina.retry_context(on=PASSING, attempts=3, timeout=5.0):
+            async for attempt in retrying:
                 with attempt:
                     return await asyncio.to_thread(question)
         except InvalidRequest:
