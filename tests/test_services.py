@@ -45,7 +45,9 @@ from tests.support.vaults import stored, vault_server
 TEMPLATE = Template()
 RENDERER = Renderer(TEMPLATE)
 SERVICES = Services(Matrix(TEMPLATE), RENDERER)
-WITH_MIGRATIONS = [service for service in SERVICES.distinct if service.answers["examples"]]
+RUN = SERVICES.distinct if os.environ.get("SERVICES") == "all" else SERVICES.chosen
+"""Those with which each pair of answers is run, or all of them: `make matrix`."""
+WITH_MIGRATIONS = [service for service in RUN if service.answers["examples"]]
 TERMINATED = {0, -signal.SIGTERM}
 """Exit statuses of a process that ended because it was told to, of itself or by the signal."""
 
@@ -137,7 +139,7 @@ def vault() -> Iterator[Callable[[], hvac.Client]]:
         yield start
 
 
-@pytest.fixture(params=SERVICES.distinct, ids=name_of)
+@pytest.fixture(params=RUN, ids=name_of)
 def rendered(
     request: pytest.FixtureRequest,
     tmp_path: Path,
