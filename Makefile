@@ -31,7 +31,7 @@ matrix: $(bin)/.complete ## Run every distinct service, which takes hours [ARGS=
 
 quick: $(bin)/.complete ## Run the tests to have by while working: the files, and the smallest service
 	@$(bin)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS) \
-	  -k "contract or contents or closure or (services and sqlite-single-examples)"
+	  -k "contract or contents or closure or (services and texts1)"
 
 lint: $(bin)/.complete ## Check style and types
 	@$(bin)/ruff check .
