@@ -4,6 +4,7 @@ Each check takes a template and gives one line for each thing that is wrong. `te
 runs them all over the real template, and each over a template broken on purpose.
 """
 
+import itertools
 import re
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from tests.support.template import (
     LITTER,
     SUFFIX,
     Answers,
+    Piece,
     Template,
     rendered_name,
 )
@@ -61,7 +63,11 @@ def exclude_is_frozen(template: Template) -> Iterator[str]:
 
 
 def manifest_paths_are_right(template: Template) -> Iterator[str]:
-    """Each path of a piece exists, is anchored and belongs to this piece alone."""
+    """Each path of a piece exists, is anchored and belongs to this piece alone.
+
+    It may lie in a directory of another piece that is on, and rendered once, whenever its own is.
+    """
+    matrix = Matrix(template)
     rendered = {rendered_name(name) for name in template.files}
     listed = [path for piece in template.pieces.values() for path in piece.paths]
     for path, times in Counter(listed).items():
@@ -72,9 +78,10 @@ def manifest_paths_are_right(template: Template) -> Iterator[str]:
         below = path.strip("/") + "/"
         if not any(name == below[:-1] or name.startswith(below) for name in rendered):
             yield f"{path} does not exist in the template"
-        for outer in listed:
-            if path.startswith(f"{outer}/"):
-                yield f"{path} lies in {outer}, which belongs to a piece already"
+    for inner, outer in itertools.permutations(template.pieces.values(), 2):
+        for path, directory in itertools.product(inner.paths, outer.paths):
+            if path.startswith(f"{directory}/") and not _goes_with(matrix, inner, outer):
+                yield f"{path} lies in {directory}, which belongs to a piece already"
 
 
 def pieces_are_switched(template: Template) -> Iterator[str]:
@@ -220,6 +227,16 @@ def _distances(matrix: Matrix, answers: Answers, base: int) -> dict[str, int]:
     question = matrix.template.questions["ports"]
     ports = matrix.resolver.default(question, {**answers, "port_base": base})
     return {name: port - base for name, port in ports.items()}
+
+
+def _goes_with(matrix: Matrix, inner: Piece, outer: Piece) -> bool:
+    """Whether a piece is never on without another one, and rendered as often."""
+    variables = matrix.template.variables(inner.when) | matrix.template.variables(outer.when)
+    return inner.once == outer.once and all(
+        inner.name not in projection.answers["active"]
+        or outer.name in projection.answers["active"]
+        for projection in matrix.projections(matrix.template.asked_behind(variables))
+    )
 
 
 def _jinja_files(template: Template) -> list[str]:

@@ -117,10 +117,13 @@ class Template:
     def owner(self, rendered_path: str) -> Piece | None:
         """Give the piece to which a rendered file belongs, if it is optional."""
         parts = f"/{rendered_path}"
-        for piece in self.pieces.values():
-            if any(parts == path or parts.startswith(f"{path}/") for path in piece.paths):
-                return piece
-        return None
+        owning = {
+            path: piece
+            for piece in self.pieces.values()
+            for path in piece.paths
+            if parts == path or parts.startswith(f"{path}/")
+        }
+        return owning[max(owning, key=len)] if owning else None
 
     def variables(self, text: str) -> frozenset[str]:
         """Name the variables that a Jinja text reads, also through what it includes."""

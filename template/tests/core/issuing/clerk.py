@@ -7,6 +7,9 @@ from tests.core.issuing.remote import Claims, RemoteIssuer
 PATHS = {"/.well-known/jwks.json": "key_set"}
 PAGE = "https://app.example.com"
 
+PUBLIC: frozenset[str] = frozenset()
+"""Endpoints that the provider adds and leaves open."""
+
 PRODUCTION: dict[str, str] = {
     "CLERK_ISSUER": "https://clerk.example.com",
     "CLERK_AUTHORIZED_PARTIES": PAGE,

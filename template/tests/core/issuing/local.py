@@ -1,0 +1,86 @@
+"""Issues tokens as the service itself does, with its own keys."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from time import time
+from typing import Any
+from uuid import uuid4
+
+from app.core.auth.local.keys import OwnKeys
+from app.core.auth.provider import AuthSettings
+from tests.core.mailbox import Mailbox
+
+PUBLIC = frozenset(
+    {
+        "/.well-known/jwks.json",
+        "/api/v1/auth/register",
+        "/api/v1/auth/verify-email",
+        "/api/v1/auth/login",
+        "/api/v1/auth/refresh",
+        "/api/v1/auth/logout",
+        "/api/v1/auth/password/forgot",
+        "/api/v1/auth/password/reset",
+    }
+)
+"""Endpoints that the provider adds and leaves open."""
+
+PRODUCTION: dict[str, str] = {
+    "AUTH_ISSUER": "https://api.example.com",
+    "AUTH_PAGES_URL": "https://app.example.com",
+    "SMTP_URL": "smtps://mail.example.com",
+}
+"""What production accepts, without anybody there."""
+
+
+class LocalIssuer:
+    """Issues tokens for whomever, with the keys that the environment gives.
+
+    Attributes:
+        mailbox: what the service sends arrives here.
+    """
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self.mailbox = mailbox
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return {
+            "SMTP_URL": f"smtp://127.0.0.1:{self.mailbox.port}",
+            # As little work as argon2 allows.
+            "ARGON2_MEMORY_KIB": "8",
+            "ARGON2_PASSES": "1",
+            "ARGON2_LANES": "1",
+        }
+
+    def token(
+        self,
+        subject: str = "somebody",
+        *,
+        tenant: str | None = None,
+        roles: Iterable[str] = (),
+        scopes: Iterable[str] = (),
+        **changes: Any,
+    ) -> str:
+        settings = AuthSettings()
+        now = int(time())
+        claims = {
+            "iss": settings.jwt_issuer,
+            "aud": settings.jwt_audience,
+            "sub": subject,
+            "sid": str(uuid4()),
+            "jti": uuid4().hex,
+            "iat": now,
+            "exp": now + 3600,
+            "tenant": tenant,
+            "roles": sorted(roles),
+            "scope": " ".join(scopes),
+        }
+        claims |= changes
+        given = {name: value for name, value in claims.items() if value is not None}
+        return OwnKeys(settings).sign(given)
+
+
+@contextmanager
+def issuing() -> Iterator[LocalIssuer]:
+    with Mailbox().running() as mailbox:
+        yield LocalIssuer(mailbox)
