@@ -113,7 +113,8 @@ async def _count(session: AsyncSession, limit: Limit, key: str) -> Count:
     found = await session.execute(
         select(Attempt.count, Attempt.expires_at).where(Attempt.key == key)
     )
-    return Count(limit, key, *found.one().tuple())
+    number, expires_at = found.one()
+    return Count(limit, key, number, expires_at)
 
 
 async def forgive(session: AsyncSession, *counts: Count) -> None:
