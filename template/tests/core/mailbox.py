@@ -1,6 +1,7 @@
 """A real mail server on loopback that keeps what it gets."""
 
 import asyncio
+import logging
 import queue
 from collections import defaultdict
 from collections.abc import Awaitable, Iterator
@@ -51,6 +52,7 @@ class Mailbox:
     @contextmanager
     def running(self, **options: Any) -> "Iterator[Mailbox]":
         """Listen on a free port; the options are aiosmtpd's."""
+        logging.getLogger("mail.log").setLevel(logging.WARNING)  # every line of the protocol
         controller = _Controller(self, **options)
         controller.start()
         self.port = controller.port
