@@ -204,8 +204,8 @@ async def _why(
     just_now = now - found.refreshed_at <= timedelta(seconds=settings.auth_refresh_grace_seconds)
     if old.generation == found.generation - 1 and just_now:
         return Refused.LOST_RACE
-    await session.delete(found)
-    return Refused.REUSED
+    ended = await _end(session, UserSession.id == old.session)
+    return Refused.REUSED if ended else Refused.INVALID
 
 
 def _idle(settings: LocalSettings) -> timedelta:

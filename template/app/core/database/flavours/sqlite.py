@@ -63,7 +63,7 @@ def _refused_value(error: DBAPIError) -> bool:
 
 def _upsert(table: Table, values: Mapping[str, Any], changes: Mapping[str, Any]) -> Executable:
     keys = [column.name for column in table.primary_key]
-    return insert(table).values(**values).on_conflict_do_update(keys, set_=changes)
+    return insert(table).values(**values).on_conflict_do_update(index_elements=keys, set_=changes)
 
 
 def _migration_limits(statement: int) -> list[str]:
