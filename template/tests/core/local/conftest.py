@@ -1,15 +1,16 @@
 """Fixtures of these tests."""
 
+import sys
 from collections.abc import AsyncIterator, Iterator
 from typing import cast
 
 import pytest
-import structlog
 from fastapi import FastAPI
 from httpx2 import AsyncClient
 
 from app.config import Settings
 from app.core.application import create_app
+from app.core.audit import audit
 from tests.core.issuing.base import Issuer
 from tests.core.issuing.local import LocalIssuer
 from tests.core.local.people import People
@@ -50,13 +51,14 @@ async def crowd(
 
 @pytest.fixture
 def audited(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
-    """The lines of the audit log."""
-    lines: list[dict[str, object]] = []
+    """What was written into the audit log."""
+    events: list[dict[str, object]] = []
 
-    def keep(_: object, __: str, event: structlog.typing.EventDict) -> str:
-        lines.append(dict(event))
-        raise structlog.DropEvent
+    def keep(event: str, **fields: object) -> None:
+        events.append({"event": event, **fields})
+        audit(event, **fields)
 
-    logger = structlog.wrap_logger(None, processors=[keep])
-    monkeypatch.setattr("app.core.audit.log", logger)
-    return lines
+    for name, module in list(sys.modules.items()):
+        if name.startswith("app.core.auth.local.") and hasattr(module, "audit"):
+            monkeypatch.setattr(module, "audit", keep)
+    return events
