@@ -25,6 +25,7 @@ from app.core.database.settings import driver_url
 from app.core.discovery import import_submodules
 from app.core.migrate import configurations
 from tests.core.migrating import alembic, as_environment, environment, migrate
+from tests.core.new_model import NEW_MODEL
 from tests.core.plugin import Addresses, caller_of, with_changes
 
 AnswerT = TypeVar("AnswerT")
@@ -40,23 +41,6 @@ for config in configurations():
     command.check(config)
 command.downgrade(configurations()[0], "-1")
 """
-NEW_MODEL = '''
-from datetime import datetime
-
-from sqlalchemy.orm import Mapped
-
-from app.core.database.base import ModelMixin, SoftDeleteMixin
-from app.core.database.layout import DATABASES
-
-
-class Widget(SoftDeleteMixin, ModelMixin, DATABASES[0].base):
-    """A model that a user has just written."""
-
-    __tablename__ = "widgets"
-
-    seen_at: Mapped[datetime | None]
-    size: Mapped[int]
-'''
 
 
 def look(

@@ -13,7 +13,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.config import Settings
 from app.core.application import create_app
-from app.core.database import Repository, SoftDeleteMixin, VersionMixin
+from app.core.database import Repository
+from app.core.database.base import SoftDeleteMixin, VersionMixin
 from app.core.database.pagination import PageDep, PageRequest, Rows
 from app.core.database.preconditions import PreconditionDep, etag
 from app.core.errors import NotFoundError, ValidationFailedError

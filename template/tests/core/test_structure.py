@@ -8,9 +8,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute, iter_route_contexts
+from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import configure_mappers
 from starlette.middleware.base import BaseHTTPMiddleware
 
@@ -18,6 +18,8 @@ from app.core.database.layout import DATABASES
 from app.core.discovery import discover_routers, import_submodules
 from app.core.piece import Piece, check_order
 from app.core.registry import PIECES
+from tests.core.bodies import routes, tables_in_bodies
+from tests.core.first_database import ExtraModel
 
 USER_PACKAGES = {
     "api",
@@ -29,12 +31,6 @@ USER_PACKAGES = {
     "seed",
     "services",
 }
-
-
-def routes(app: FastAPI) -> Iterator[APIRoute]:
-    for context in iter_route_contexts(app.routes):
-        if isinstance(context.original_route, APIRoute):
-            yield context.original_route
 
 
 def test_the_pieces_can_start_in_their_order() -> None:
@@ -54,12 +50,12 @@ def test_a_wrong_order_is_refused(pieces: list[Piece], message: str) -> None:
         check_order(pieces)
 
 
-def test_middleware_is_pure_asgi(app: FastAPI) -> None:
+async def test_middleware_is_pure_asgi(app: FastAPI) -> None:
     for middleware in app.user_middleware:
         assert not issubclass(middleware.cls, BaseHTTPMiddleware)  # type: ignore[arg-type]
 
 
-def test_nothing_runs_in_the_thread_pool_unasked(app: FastAPI) -> None:
+async def test_nothing_runs_in_the_thread_pool_unasked(app: FastAPI) -> None:
     for route in routes(app):
         for call in calls(route.dependant):
             run = call if inspect.isroutine(call) else type(call).__call__
@@ -73,12 +69,47 @@ def calls(dependant: Dependant) -> Iterator[object]:
         yield from calls(dependency)
 
 
-def test_every_endpoint_declares_what_it_returns(app: FastAPI) -> None:
+async def test_every_endpoint_declares_what_it_returns(app: FastAPI) -> None:
     for route in routes(app):
         assert route.response_model is not None or route.status_code == 204, route.path
 
 
-def test_operation_ids_are_unique(app: FastAPI) -> None:
+class Drawer(ExtraModel):
+    """A table."""
+
+    __tablename__ = "drawers_of_the_tests"
+
+
+class Cabinet(BaseModel):
+    """A body with a table inside."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    drawers: list[Drawer] | None
+
+
+class Room(BaseModel):
+    cabinets: dict[str, Cabinet]
+
+
+async def test_no_table_goes_in_or_out(app: FastAPI) -> None:
+    assert list(tables_in_bodies(app)) == []
+
+
+def test_a_table_that_goes_in_or_out_is_seen() -> None:
+    async def need(_: Cabinet) -> None:
+        pass
+
+    router = APIRouter()
+    router.add_api_route("/out", lambda: None, response_model=Room)
+    router.add_api_route("/error", lambda: None, responses={404: {"model": list[Cabinet]}})
+    router.add_api_route("/in", lambda: None, dependencies=[Depends(need)], methods=["POST"])
+    app = FastAPI()
+    app.include_router(router)
+    assert sorted(tables_in_bodies(app)) == ["/error: Drawer", "/in: Drawer", "/out: Drawer"]
+
+
+async def test_operation_ids_are_unique(app: FastAPI) -> None:
     operations = [
         operation["operationId"]
         for path in app.openapi()["paths"].values()
@@ -87,7 +118,7 @@ def test_operation_ids_are_unique(app: FastAPI) -> None:
     assert len(operations) == len(set(operations))
 
 
-def test_every_operation_names_its_problems(app: FastAPI) -> None:
+async def test_every_operation_names_its_problems(app: FastAPI) -> None:
     document = app.openapi()
     assert "Problem" in document["components"]["schemas"]
     assert "HTTPValidationError" not in document["components"]["schemas"]

@@ -1,8 +1,8 @@
-"""What every model is made of, whichever database it belongs to."""
+"""What every model is made of, whichever database it belongs to and however it is written."""
 
 import uuid
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Uuid
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
@@ -22,7 +22,32 @@ NAMING_CONVENTION = {
 TYPE_ANNOTATION_MAP: dict[Any, Any] = {datetime: UtcDateTime(), uuid.UUID: Uuid()}
 
 
-class ModelMixin:
+# What the foundation asks a model for. SQLAlchemy's declarative classes and those of SQLModel give
+# the same columns different types, so what they have in common are these classes without columns.
+
+
+class Entity:
+    """Any model, however it is written: it has an id."""
+
+    if TYPE_CHECKING:
+        id: Mapped[uuid.UUID]
+
+
+class SoftDeletable:
+    """Any model whose rows are marked as deleted."""
+
+    if TYPE_CHECKING:
+        deleted_at: Mapped[datetime | None]
+
+
+class Versioned:
+    """Any model whose rows have a version."""
+
+    if TYPE_CHECKING:
+        version: Mapped[int]
+
+
+class ModelMixin(Entity):
     """What every table has: `id` (UUIDv7, so it sorts by age), `created_at`, `updated_at`."""
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid7, sort_order=-1)
@@ -30,13 +55,13 @@ class ModelMixin:
     updated_at: Mapped[datetime] = mapped_column(default=utc_now, onupdate=utc_now, sort_order=101)
 
 
-class SoftDeleteMixin:
+class SoftDeleteMixin(SoftDeletable):
     """Rows that are marked as deleted and from then on not found."""
 
     deleted_at: Mapped[datetime | None] = mapped_column(default=None, sort_order=102)
 
 
-class VersionMixin:
+class VersionMixin(Versioned):
     """Rows that two writers cannot change at once: the second one's UPDATE finds nothing.
 
     The version counts the changes of a row and is its ETag, see `app.core.database.preconditions`.

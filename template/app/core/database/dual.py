@@ -19,7 +19,7 @@ from sqlalchemy import MetaData
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase
 
-from app.core.database.base import NAMING_CONVENTION, TYPE_ANNOTATION_MAP, ModelMixin
+from app.core.database.base import NAMING_CONVENTION, TYPE_ANNOTATION_MAP
 from app.core.database.flavours.flavour import FLAVOUR
 from app.core.database.handle import Addresses, Database, ReadSession
 from app.core.database.settings import ConnectionSettings, DatabaseUrl, insecure_addresses
@@ -28,11 +28,9 @@ __all__ = [
     "DATABASES",
     "DatabaseSettings",
     "GeneralBase",
-    "GeneralModel",
     "GeneralReadSessionDep",
     "GeneralSessionDep",
     "UserBase",
-    "UserModel",
     "UserReadSessionDep",
     "UserSessionDep",
     "general_database",
@@ -77,29 +75,17 @@ class DatabaseSettings(ConnectionSettings):
 
 
 class UserBase(DeclarativeBase):
-    """Declarative base of the user database; prefer `UserModel`."""
+    """Declarative base of the user database; models derive from `UserModel`, see `styles`."""
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
     type_annotation_map: ClassVar = TYPE_ANNOTATION_MAP
-
-
-class UserModel(ModelMixin, UserBase):
-    """Base of models in the user database: `id`, `created_at`, `updated_at`."""
-
-    __abstract__ = True
 
 
 class GeneralBase(DeclarativeBase):
-    """Declarative base of the general database; prefer `GeneralModel`."""
+    """Declarative base of the general database; models derive from `GeneralModel`, see `styles`."""
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
     type_annotation_map: ClassVar = TYPE_ANNOTATION_MAP
-
-
-class GeneralModel(ModelMixin, GeneralBase):
-    """Base of models in the general database: `id`, `created_at`, `updated_at`."""
-
-    __abstract__ = True
 
 
 def _user_addresses(settings: DatabaseSettings) -> Addresses:

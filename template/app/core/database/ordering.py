@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, UnaryExpression, and_, or_
 from sqlalchemy.orm import InstrumentedAttribute
 
-from app.core.database.base import ModelMixin
+from app.core.database.base import Entity
 from app.core.errors import ValidationFailedError
 
 
@@ -28,7 +28,7 @@ class Ordering:
         """What ORDER BY says."""
         return [column.desc() if self.descending else column.asc() for column in self.columns]
 
-    def position_of(self, entity: ModelMixin) -> list[Any]:
+    def position_of(self, entity: Entity) -> list[Any]:
         """The values that say where a row stands."""
         return [getattr(entity, column.key) for column in self.columns]
 
@@ -46,7 +46,7 @@ class Ordering:
         return or_(*alternatives)
 
 
-def parse_sort(sort: str | None, model: type[ModelMixin], sortable: Sequence[str]) -> Ordering:
+def parse_sort(sort: str | None, model: type[Entity], sortable: Sequence[str]) -> Ordering:
     """Read a `sort` parameter such as `-created_at`; without one, the newest come first.
 
     Raises:

@@ -5,13 +5,13 @@ from typing import Annotated
 
 from fastapi import Depends, Header
 
-from app.core.database.base import VersionMixin
+from app.core.database.base import Versioned
 from app.core.errors import BadRequestError, PreconditionFailedError
 
 ANY = "*"
 
 
-def etag(entity: VersionMixin) -> str:
+def etag(entity: Versioned) -> str:
     """The strong entity tag of a row: its version."""
     return f'"{entity.version}"'
 
@@ -22,7 +22,7 @@ class Precondition:
 
     tags: frozenset[str]
 
-    def check(self, entity: VersionMixin) -> None:
+    def check(self, entity: Versioned) -> None:
         """Compare with the row as it is.
 
         Raises:

@@ -7,13 +7,13 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 from sqlalchemy import ColumnElement, Select, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.database.base import ModelMixin, SoftDeleteMixin
+from app.core.database.base import Entity, SoftDeletable
 from app.core.database.ordering import parse_sort
 from app.core.database.pagination import PageRequest, Rows
 from app.core.database.types import utc_now
 from app.core.errors import NotFoundError
 
-ModelT = TypeVar("ModelT", bound=ModelMixin)
+ModelT = TypeVar("ModelT", bound=Entity)
 Lock = Literal["change", "keep"]
 
 
@@ -29,7 +29,7 @@ class Repository(Generic[ModelT]):
         filterable: fields that a caller may filter by, for equality.
     """
 
-    model: ClassVar[type[ModelMixin]]
+    model: ClassVar[type[Entity]]
     sortable: ClassVar[tuple[str, ...]] = ("created_at", "updated_at")
     filterable: ClassVar[tuple[str, ...]] = ()
 
@@ -41,7 +41,7 @@ class Repository(Generic[ModelT]):
     def query(self, *where: ColumnElement[bool], with_deleted: bool = False) -> Select[ModelT]:
         """A SELECT of the rows that exist for the caller."""
         statement = select(self.model).where(*where)
-        if issubclass(self.model, SoftDeleteMixin) and not with_deleted:
+        if issubclass(self.model, SoftDeletable) and not with_deleted:
             statement = statement.where(self.model.deleted_at.is_(None))
         return statement  # type: ignore[return-value]
 
@@ -148,7 +148,7 @@ class Repository(Generic[ModelT]):
 
     async def delete(self, entity: ModelT) -> None:
         """Mark a row as deleted, or remove it where the model has no `deleted_at`."""
-        if isinstance(entity, SoftDeleteMixin):
+        if isinstance(entity, SoftDeletable):
             entity.deleted_at = utc_now()
             await self.session.flush()
         else:
@@ -160,7 +160,7 @@ class Repository(Generic[ModelT]):
         Raises:
             TypeError: the model has no `deleted_at`.
         """
-        if not isinstance(entity, SoftDeleteMixin):
+        if not isinstance(entity, SoftDeletable):
             raise TypeError(f"{self.model.__name__} is not marked as deleted but removed")
         entity.deleted_at = None
         await self.session.flush()

@@ -14,7 +14,7 @@ from sqlalchemy import MetaData
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase
 
-from app.core.database.base import NAMING_CONVENTION, TYPE_ANNOTATION_MAP, ModelMixin
+from app.core.database.base import NAMING_CONVENTION, TYPE_ANNOTATION_MAP
 from app.core.database.flavours.flavour import FLAVOUR
 from app.core.database.handle import Addresses, Database, ReadSession
 from app.core.database.settings import ConnectionSettings, DatabaseUrl, insecure_addresses
@@ -23,7 +23,6 @@ __all__ = [
     "DATABASES",
     "Base",
     "DatabaseSettings",
-    "Model",
     "ReadSessionDep",
     "SessionDep",
     "database",
@@ -54,16 +53,10 @@ class DatabaseSettings(ConnectionSettings):
 
 
 class Base(DeclarativeBase):
-    """Declarative base; prefer `Model`, which also has an id and times."""
+    """Declarative base of all tables; models derive from `Model`, see `styles`."""
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
     type_annotation_map: ClassVar = TYPE_ANNOTATION_MAP
-
-
-class Model(ModelMixin, Base):
-    """Base of models: `id`, `created_at`, `updated_at`."""
-
-    __abstract__ = True
 
 
 def _addresses(settings: DatabaseSettings) -> Addresses:
