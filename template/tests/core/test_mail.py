@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 import pytest
 import stamina
 import structlog
+from fastapi import FastAPI
 
 from app.config import Settings
+from app.core.application import create_app
 from app.core.logging import configure_logging
 from app.core.mail import Mail, send
 from app.core.mail.delivery import delivery
@@ -63,6 +65,15 @@ async def test_a_mail_arrives(settings: Settings, mailbox: Mailbox) -> None:
     assert arrived["From"] == "service@example.com"
     assert arrived["Auto-Submitted"] == "auto-generated"
     assert arrived.get_content().split() == MAIL.text.split()
+
+
+async def test_a_running_service_sends_mails(
+    settings: Settings, app: FastAPI, mailbox: Mailbox
+) -> None:
+    service = create_app(at(settings, f"smtp://127.0.0.1:{mailbox.port}"))
+    async with service.router.lifespan_context(service):
+        await send(MAIL)
+    assert mailbox.count(MAIL.to) == 1
 
 
 async def test_nobody_waits_for_a_mail(settings: Settings) -> None:

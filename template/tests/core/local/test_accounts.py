@@ -1,5 +1,6 @@
 """Registering: an account needs a verified address, and nobody learns who has one."""
 
+import asyncio
 import json
 import uuid
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from sqlalchemy import func, select, update
 
 from app.config import Settings
 from app.core.application import create_app
+from app.core.auth.local import sweep as sweep_module
 from app.core.auth.local import throttle
 from app.core.auth.local.models import HOME, Attempt, MailToken, User, UserSession
 from app.core.auth.local.passwords import COMMON, Passwords
@@ -423,6 +425,24 @@ async def test_what_has_expired_is_forgotten(people: People) -> None:
     async with HOME.read_session_context() as session:
         for model in (Attempt, MailToken, UserSession):
             assert await session.scalar(select(func.count()).select_from(model)) == 0
+
+
+async def test_a_running_service_sweeps_from_time_to_time(
+    settings: Settings, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept = asyncio.Event()
+
+    async def fail() -> None:
+        swept.set()
+        raise RuntimeError
+
+    monkeypatch.setattr(sweep_module, "INTERVAL_SECONDS", 0)
+    monkeypatch.setattr(sweep_module, "sweep", fail)
+    service = create_app(settings)
+    async with service.router.lifespan_context(service):
+        for _ in range(2):  # it goes on after a failure
+            await asyncio.wait_for(swept.wait(), 10)
+            swept.clear()
 
 
 async def test_when_tries_cannot_be_counted_nobody_signs_in(

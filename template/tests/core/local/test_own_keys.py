@@ -1,5 +1,6 @@
 """The keys that sign tokens: derived from secrets, published, and rotated without a failure."""
 
+import asyncio
 import itertools
 import json
 
@@ -7,6 +8,7 @@ import jwt
 import pytest
 from httpx2 import AsyncClient
 from jwt import PyJWKSet
+from pydantic import SecretStr
 
 from app.config import Settings
 from app.core.application import create_app
@@ -89,6 +91,25 @@ async def test_a_rotation_refuses_no_valid_token(settings: Settings) -> None:
             assert await accepts(ahead, each)
             assert await accepts(behind, each)
     assert not await accepts(steps[-1], token(steps[0]))
+
+
+async def test_a_rotation_under_load_fails_no_request(settings: Settings) -> None:
+    running = with_secrets(settings, current=OLD)
+
+    async def call(caller: AsyncClient) -> int:
+        given = token(running)
+        await asyncio.sleep(0)  # others rotate meanwhile
+        return (await caller.get(f"{AUTH}/me", headers=bearer(given))).status_code
+
+    async with caller_of(create_app(running), headers={}) as caller:
+        calls = []
+        for secrets in ((OLD, None, None), (OLD, None, NOW), (NOW, OLD, None), (NOW, OLD, NEXT)):
+            running.jwt_secret, running.jwt_secret_previous, running.jwt_secret_next = (
+                SecretStr(secret) if secret else None for secret in secrets
+            )
+            calls += [asyncio.create_task(call(caller)) for _ in range(25)]
+            await asyncio.sleep(0)
+        assert await asyncio.gather(*calls) == [200] * 100
 
 
 async def test_the_next_key_is_published_before_it_signs(settings: Settings) -> None:
