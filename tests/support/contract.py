@@ -4,7 +4,6 @@ Each check takes a template and gives one line for each thing that is wrong. `te
 runs them all over the real template, and each over a template broken on purpose.
 """
 
-import itertools
 import re
 import subprocess
 import sys
@@ -65,12 +64,13 @@ def exclude_is_frozen(template: Template) -> Iterator[str]:
 def manifest_paths_are_right(template: Template) -> Iterator[str]:
     """Each path of a piece exists, is anchored and belongs to this piece alone.
 
-    It may lie in a directory of another piece that is on, and rendered once, whenever its own is.
+    It may lie in the directory of a piece that is on whenever this one is: such a directory belongs
+    to some answer, and what is in it to further ones.
     """
-    matrix = Matrix(template)
     rendered = {rendered_name(name) for name in template.files}
-    listed = [path for piece in template.pieces.values() for path in piece.paths]
-    for path, times in Counter(listed).items():
+    owners = [(piece, path) for piece in template.pieces.values() for path in piece.paths]
+    matrix = Matrix(template)
+    for path, times in Counter(path for _, path in owners).items():
         if times > 1:
             yield f"{path} is listed {times} times"
         if not path.startswith("/") or path.endswith("/"):
@@ -78,10 +78,25 @@ def manifest_paths_are_right(template: Template) -> Iterator[str]:
         below = path.strip("/") + "/"
         if not any(name == below[:-1] or name.startswith(below) for name in rendered):
             yield f"{path} does not exist in the template"
-    for inner, outer in itertools.permutations(template.pieces.values(), 2):
-        for path, directory in itertools.product(inner.paths, outer.paths):
-            if path.startswith(f"{directory}/") and not _goes_with(matrix, inner, outer):
-                yield f"{path} lies in {directory}, which belongs to a piece already"
+    for piece, path in owners:
+        for other, outer in owners:
+            if path.startswith(f"{outer}/") and not _implies(matrix, piece, other):
+                yield f"{path} lies in {outer}, which may be off while {piece.name} is on"
+
+
+def _implies(matrix: Matrix, piece: Piece, other: Piece) -> bool:
+    """Whether a piece is another one, or on only where that is on; and neither is `once` alone."""
+    if piece.name == other.name:
+        return False
+    template = matrix.template
+    switches = template.asked_behind(
+        template.variables(piece.when) | template.variables(other.when)
+    )
+    return not other.once and all(
+        other.name in projection.answers["active"]
+        for projection in matrix.projections(switches)
+        if piece.name in projection.answers["active"]
+    )
 
 
 def pieces_are_switched(template: Template) -> Iterator[str]:
@@ -227,16 +242,6 @@ def _distances(matrix: Matrix, answers: Answers, base: int) -> dict[str, int]:
     question = matrix.template.questions["ports"]
     ports = matrix.resolver.default(question, {**answers, "port_base": base})
     return {name: port - base for name, port in ports.items()}
-
-
-def _goes_with(matrix: Matrix, inner: Piece, outer: Piece) -> bool:
-    """Whether a piece is never on without another one, and rendered as often."""
-    variables = matrix.template.variables(inner.when) | matrix.template.variables(outer.when)
-    return inner.once == outer.once and all(
-        inner.name not in projection.answers["active"]
-        or outer.name in projection.answers["active"]
-        for projection in matrix.projections(matrix.template.asked_behind(variables))
-    )
 
 
 def _jinja_files(template: Template) -> list[str]:

@@ -41,12 +41,14 @@ with local_server(Path(sys.argv[1])) as address:
 CREATE_DATABASES = """
 import asyncio, json, sys
 from app.core.database.layout import DATABASES
+from app.core.database.roles.role import development_addresses
 from app.core.development.flavour import create_database
 server, prefix = sys.argv[1:]
-print(json.dumps({
-    each.variable.upper(): asyncio.run(create_database(server, f"{prefix}_{each.section}"))
-    for each in DATABASES
-}))
+made = {}
+for each in DATABASES:
+    address = asyncio.run(create_database(server, f"{prefix}_{each.section}"))
+    made |= development_addresses(each.variable, address)
+print(json.dumps({name.upper(): address for name, address in made.items()}))
 """
 
 

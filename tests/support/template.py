@@ -115,15 +115,18 @@ class Template:
         return (self.directory / name).read_text("utf-8")
 
     def owner(self, rendered_path: str) -> Piece | None:
-        """Give the piece to which a rendered file belongs, if it is optional."""
-        parts = f"/{rendered_path}"
-        owning = {
-            path: piece
+        """Give the piece to which a rendered file belongs, if it is optional.
+
+        Of several, one in the directory of another, it is the innermost one.
+        """
+        file = f"/{rendered_path}"
+        owning = [
+            (len(path), piece)
             for piece in self.pieces.values()
             for path in piece.paths
-            if parts == path or parts.startswith(f"{path}/")
-        }
-        return owning[max(owning, key=len)] if owning else None
+            if file == path or file.startswith(f"{path}/")
+        ]
+        return max(owning, key=lambda each: each[0])[1] if owning else None
 
     def variables(self, text: str) -> frozenset[str]:
         """Name the variables that a Jinja text reads, also through what it includes."""

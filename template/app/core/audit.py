@@ -1,4 +1,4 @@
-"""The audit log: what happened that somebody responsible for security wants to find again."""
+"""The audit log: what an auditor asks for after the fact, one line each."""
 
 import structlog
 
@@ -6,10 +6,5 @@ log = structlog.get_logger(logger_name="app.audit")
 
 
 def audit(event: str, **fields: object) -> None:
-    """Write down a security event; who asked, and the request's id, are added by themselves.
-
-    Args:
-        event: what happened, such as `login.failed`.
-        fields: about whom and what; never a password, a token or a part of one.
-    """
+    """Write down a security event, such as `login.failed`, with what it concerns."""
     log.info(event, **fields)

@@ -17,6 +17,7 @@ from app.core.database import Repository
 from app.core.database.base import SoftDeleteMixin, VersionMixin
 from app.core.database.pagination import PageDep, PageRequest, Rows
 from app.core.database.preconditions import PreconditionDep, etag
+from app.core.database.tables import make_tables
 from app.core.errors import NotFoundError, ValidationFailedError
 from tests.core.first_database import ExtraBase, ExtraModel, SessionDep, database
 from tests.core.plugin import Addresses, caller_of, with_changes
@@ -37,9 +38,6 @@ class Mark(ExtraModel):
     """Something that is removed when it is deleted."""
 
     __tablename__ = "marks_of_the_tests"
-
-
-TABLES = [ExtraBase.metadata.tables[name] for name in ("items_of_the_tests", "marks_of_the_tests")]
 
 
 class ItemRepository(Repository[Item]):
@@ -82,9 +80,7 @@ async def service(empty_databases: Addresses, settings: Settings) -> AsyncIterat
     """An application that really commits, on a database of its own."""
     app = create_app(with_changes(settings, **empty_databases), routers=[router])
     async with app.router.lifespan_context(app):
-        async with database.engine.begin() as connection:
-            for table in TABLES:
-                await connection.run_sync(table.create)
+        await make_tables(database, ExtraBase.metadata)
         yield app
 
 

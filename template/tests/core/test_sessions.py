@@ -13,6 +13,7 @@ from app.config import Settings
 from app.core.application import create_app
 from app.core.database import utc_now
 from app.core.database.handle import Database
+from app.core.database.tables import make_tables
 from app.core.errors import ConflictError
 from tests.core.first_database import (
     ExtraBase,
@@ -30,9 +31,6 @@ class Note(ExtraModel):
     __tablename__ = "notes_of_the_tests"
 
     text: Mapped[str] = mapped_column(String(50), unique=True)
-
-
-NOTES = ExtraBase.metadata.tables["notes_of_the_tests"]
 
 
 @pytest.fixture
@@ -63,8 +61,7 @@ async def service(empty_databases: Addresses, settings: Settings) -> AsyncIterat
 
     app = create_app(with_changes(settings, **empty_databases), routers=[router])
     async with app.router.lifespan_context(app):
-        async with database.engine.begin() as connection:
-            await connection.run_sync(NOTES.create)
+        await make_tables(database, ExtraBase.metadata)
         yield app
 
 

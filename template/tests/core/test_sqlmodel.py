@@ -22,6 +22,7 @@ from app.core.database.layout import DATABASES
 from app.core.database.pagination import CursorPage, PageRequest
 from app.core.database.preconditions import etag
 from app.core.database.styles.sqlmodel import ModelMixin, SoftDeleteMixin, VersionMixin
+from app.core.database.tables import make_tables
 from app.core.discovery import import_submodules
 from app.core.errors import NotFoundError
 from tests.core.bodies import tables_in_bodies
@@ -66,9 +67,6 @@ class ToyRead(Toy):
     """Derived from a table, so it shows all of its columns too."""
 
 
-TABLES = [ExtraBase.metadata.tables[name] for name in ("owners_of_the_tests", "pets_of_the_tests")]
-
-
 class OwnerRepository(Repository[Owner]):
     model = Owner
 
@@ -83,9 +81,7 @@ class PetRepository(Repository[Pet]):
 async def session(empty_databases: Addresses, settings: Settings) -> AsyncIterator[AsyncSession]:
     app = create_app(with_changes(settings, **empty_databases))
     async with app.router.lifespan_context(app):
-        async with database.engine.begin() as connection:
-            for table in TABLES:
-                await connection.run_sync(table.create)
+        await make_tables(database, ExtraBase.metadata)
         async with database.session_context() as session:
             yield session
 

@@ -1,10 +1,11 @@
 """What every model is made of, whichever database it belongs to and however it is written."""
 
 import uuid
+from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Uuid
+from sqlalchemy import ColumnElement, Uuid
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
 from app.core.database.types import UtcDateTime, utc_now, uuid7
@@ -19,6 +20,9 @@ NAMING_CONVENTION = {
 }
 
 
+OWNED = "owned_by_tenants"
+"""Key in the `info` of tables whose rows belong to tenants; its value is the tenant's column."""
+
 TYPE_ANNOTATION_MAP: dict[Any, Any] = {datetime: UtcDateTime(), uuid.UUID: Uuid()}
 
 
@@ -31,6 +35,11 @@ class Entity:
 
     if TYPE_CHECKING:
         id: Mapped[uuid.UUID]
+
+    @classmethod
+    def __visible_rows__(cls) -> Iterator[ColumnElement[bool]]:
+        """The conditions of all queries of this model; mixins add theirs."""
+        yield from ()
 
 
 class SoftDeletable:
@@ -50,7 +59,7 @@ class Versioned:
 class ModelMixin(Entity):
     """What every table has: `id` (UUIDv7, so it sorts by age), `created_at`, `updated_at`."""
 
-    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid7, sort_order=-1)
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid7, sort_order=-2)
     created_at: Mapped[datetime] = mapped_column(default=utc_now, sort_order=100)
     updated_at: Mapped[datetime] = mapped_column(default=utc_now, onupdate=utc_now, sort_order=101)
 

@@ -16,6 +16,7 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from app.core.database.engine import build_engine
 from app.core.database.flavours.flavour import FLAVOUR
+from app.core.database.roles.role import READING
 from app.core.database.settings import ConnectionSettings, driver_url
 
 log = structlog.get_logger(logger_name="app.database")
@@ -30,7 +31,11 @@ class ReadSession(AsyncSession):
     """A session that refuses to write; each SELECT stands for itself, which saves round trips."""
 
 
-class _ReadOnlySession(Session):
+class ServiceSession(Session):
+    """The synchronous inside of every session of the service, for those who listen to them."""
+
+
+class _ReadOnlySession(ServiceSession):
     """The synchronous inside of a `ReadSession`."""
 
 
@@ -89,6 +94,8 @@ class Database:
         self.addresses = addresses
         self._engine: AsyncEngine | None = None
         self._observer: AsyncEngine | None = None
+        self._migrator: AsyncEngine | None = None
+        self._addresses: Addresses | None = None
         self._sessions: async_sessionmaker[AsyncSession] | None = None
         self._read_sessions: async_sessionmaker[ReadSession] | None = None
 
@@ -121,6 +128,28 @@ class Database:
             raise RuntimeError(_NOT_STARTED)
         return self._observer
 
+    @property
+    def migrator(self) -> AsyncEngine:
+        """The engine of those who change tables, at the address of migrations; it has no pool.
+
+        Raises:
+            RuntimeError: the application does not run.
+        """
+        if self._migrator is None:
+            raise RuntimeError(_NOT_STARTED)
+        return self._migrator
+
+    @property
+    def current_addresses(self) -> Addresses:
+        """Where it is.
+
+        Raises:
+            RuntimeError: the application does not run.
+        """
+        if self._addresses is None:
+            raise RuntimeError(_NOT_STARTED)
+        return self._addresses
+
     @asynccontextmanager
     async def connected(self, settings: ConnectionSettings) -> AsyncIterator[None]:
         """Hold the engines; connections are made when they are needed."""
@@ -130,15 +159,16 @@ class Database:
         reader = build_engine(driver_url(replica), settings) if replica else engine
         alone = settings.model_copy(update={"db_use_null_pool": True})
         observer = build_engine(driver_url(addresses.main), alone)
-        before = self._engine, self._observer, self._sessions, self._read_sessions
-        self._engine = engine
+        migrator = build_engine(driver_url(addresses.migration or addresses.main), alone)
+        before = vars(self).copy()
+        self._addresses, self._engine, self._migrator = addresses, engine, migrator
         self._observer = observer.execution_options(isolation_level="AUTOCOMMIT")
-        self._bind(engine, reader.execution_options(isolation_level="AUTOCOMMIT"))
+        self._bind(engine, reader.execution_options(**READING))
         try:
             yield
         finally:
-            self._engine, self._observer, self._sessions, self._read_sessions = before
-            for each in (engine, reader, observer):
+            vars(self).update(before)
+            for each in (engine, reader, observer, migrator):
                 await each.dispose()
 
     @contextmanager
@@ -155,7 +185,10 @@ class Database:
         self, writing: AsyncEngine | AsyncConnection, reading: AsyncEngine | AsyncConnection
     ) -> None:
         self._sessions = async_sessionmaker(
-            writing, expire_on_commit=False, join_transaction_mode="create_savepoint"
+            writing,
+            sync_session_class=ServiceSession,
+            expire_on_commit=False,
+            join_transaction_mode="create_savepoint",
         )
         self._read_sessions = async_sessionmaker(
             reading,

@@ -10,7 +10,7 @@ from typing import Any
 
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 from sqlalchemy.sql.schema import SchemaItem
 
 from app.core.database.engine import build_engine
@@ -18,6 +18,7 @@ from app.core.database.flavours.flavour import FLAVOUR
 from app.core.database.handle import Database
 from app.core.database.layout import DATABASES
 from app.core.database.revision import version_table
+from app.core.database.roles.role import after_migrations, before_migrations
 from app.core.database.settings import ConnectionSettings, driver_url
 from app.core.database.types import UtcDateTime
 from app.core.logging import configure_logging
@@ -39,7 +40,8 @@ def run_migrations(settings: ConnectionSettings) -> None:
         options = _options(database)
         context.configure(dialect_name=FLAVOUR.name, literal_binds=True, **options)
         with context.begin_transaction():
-            for statement in FLAVOUR.migration_limits(settings.db_migration_statement_timeout):
+            limits = FLAVOUR.migration_limits(settings.db_migration_statement_timeout)
+            for statement in (*limits, *before_migrations()):
                 context.execute(statement)
             context.run_migrations()
     else:
@@ -58,11 +60,15 @@ async def _run_online(database: Database, settings: ConnectionSettings) -> None:
 def _migrate(connection: Connection, database: Database, settings: ConnectionSettings) -> None:
     limits = settings.db_migration_lock_timeout, settings.db_migration_statement_timeout
     with FLAVOUR.migration_lock(connection, *limits):
+        for statement in before_migrations():
+            connection.execute(text(statement))
+        connection.commit()
         context.configure(connection=connection, **_options(database))
         with context.begin_transaction():
             context.run_migrations()
         # Without any migration, Alembic leaves the making of its own table to us.
         connection.commit()
+        after_migrations(connection, database.addresses(settings), version_table(database.section))
 
 
 def _options(database: Database) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class Repository(Generic[ModelT]):
 
     def query(self, *where: ColumnElement[bool], with_deleted: bool = False) -> Select[ModelT]:
         """A SELECT of the rows that exist for the caller."""
-        statement = select(self.model).where(*where)
+        statement = select(self.model).where(*self.model.__visible_rows__(), *where)
         if issubclass(self.model, SoftDeletable) and not with_deleted:
             statement = statement.where(self.model.deleted_at.is_(None))
         return statement  # type: ignore[return-value]

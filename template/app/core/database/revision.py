@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect, text
 
-from app.core.database.handle import Database
 from app.core.piece import Details
 
 if TYPE_CHECKING:
+    from app.core.database.handle import Database
     from app.core.registry import CoreSettings
 
 
@@ -37,7 +37,7 @@ def _applied(connection: Connection, table: str) -> frozenset[str]:
     return frozenset(rows.scalars())
 
 
-async def check_revision(database: Database, _: "CoreSettings") -> Details:
+async def check_revision(database: "Database", _: "CoreSettings") -> Details:
     """Compare the revision in a database with this code's.
 
     A revision that this code does not know is newer: during a roll-out the old processes go on

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import create_model
 
 from app.core.database.layout import DATABASES
+from app.core.database.roles.role import development_addresses
 from app.core.development.flavour import create_database, local_server
 from app.core.settings import AppSettings, load_settings
 
@@ -33,5 +34,7 @@ def local_databases() -> Iterator[None]:
     with local_server(LOCAL_DATA) as server:
         for name in missing:
             own = name.replace("database_url", "development")
-            os.environ[name.upper()] = asyncio.run(create_database(server, own))
+            address = asyncio.run(create_database(server, own))
+            for variable, value in development_addresses(name, address).items():
+                os.environ[variable.upper()] = value
         yield

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from app.config import Settings
 from app.core.database.layout import DATABASES
 from app.core.development.local import local_databases
+from app.core.development.seeding import seeding
 from app.core.migrate import upgrade
 from app.core.settings import load_settings
 from app.seed import seed
@@ -19,6 +20,7 @@ async def run(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         for database in DATABASES:
             await stack.enter_async_context(database.connected(settings))
+        await stack.enter_async_context(seeding())
         await seed()
 
 

@@ -24,7 +24,7 @@ __all__ = ["SoftDeleteMixin", "VersionMixin"]
 _PLACE = "sort_order"
 
 
-def _placed(place: int, **options: Any) -> dict[str, Any]:
+def placed(place: int, **options: Any) -> dict[str, Any]:
     """What `mapped_column(sort_order=...)` says: a model's own columns stand at 0."""
     return {"info": {_PLACE: place}, **options}
 
@@ -32,10 +32,10 @@ def _placed(place: int, **options: Any) -> dict[str, Any]:
 class ModelMixin(Entity, SQLModel):
     """What every table has: `id` (UUIDv7, so it sorts by age), `created_at`, `updated_at`."""
 
-    id: uuid.UUID = Field(default_factory=uuid7, primary_key=True, sa_column_kwargs=_placed(-1))
-    created_at: datetime = Field(default_factory=utc_now, sa_column_kwargs=_placed(100))
+    id: uuid.UUID = Field(default_factory=uuid7, primary_key=True, sa_column_kwargs=placed(-2))
+    created_at: datetime = Field(default_factory=utc_now, sa_column_kwargs=placed(100))
     updated_at: datetime = Field(
-        default_factory=utc_now, sa_column_kwargs=_placed(101, onupdate=utc_now)
+        default_factory=utc_now, sa_column_kwargs=placed(101, onupdate=utc_now)
     )
 
     @classmethod
@@ -65,7 +65,7 @@ def _use_own_type(column: "Column[Any]") -> None:
 class SoftDeleteMixin(SoftDeletable, SQLModel):
     """Rows that are marked as deleted and from then on not found."""
 
-    deleted_at: datetime | None = Field(default=None, sa_column_kwargs=_placed(102))
+    deleted_at: datetime | None = Field(default=None, sa_column_kwargs=placed(102))
 
 
 class VersionMixin(Versioned, SQLModel):
@@ -74,7 +74,7 @@ class VersionMixin(Versioned, SQLModel):
     The version counts the changes of a row and is its ETag, see `app.core.database.preconditions`.
     """
 
-    version: int = Field(default=1, sa_column_kwargs=_placed(103))
+    version: int = Field(default=1, sa_column_kwargs=placed(103))
 
     @declared_attr.directive
     def __mapper_args__(cls) -> dict[str, Any]:  # noqa: N805 - SQLAlchemy calls it with the class

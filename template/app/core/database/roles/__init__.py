@@ -1,0 +1,1 @@
+"""As which role a service connects to its database, of which a service has one."""

@@ -1,0 +1,105 @@
+"""Administration of tenants: `python -m app.core.tenancy --help`."""
+
+import argparse
+import asyncio
+import re
+import sys
+from contextlib import AsyncExitStack
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.database.layout import DATABASES
+from app.core.logging import configure_logging
+from app.core.registry import CoreSettings
+from app.core.settings import load_settings
+from app.core.tenancy.directory import create_tenant, delete_tenant, suspend_tenant
+from app.core.tenancy.models import SLUG, Tenant
+from app.core.tenancy.owned import HOME
+from app.core.tenancy.scope import across_tenants
+
+
+def main() -> None:
+    """Do what the command line asks for.
+
+    Raises:
+        SystemExit: it cannot be done; one line says why.
+    """
+    options = parse(sys.argv[1:])
+    settings = load_settings(CoreSettings)
+    configure_logging(settings, sys.stderr)
+    asyncio.run(_connected(settings, options))
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Read a command line."""
+    parser = argparse.ArgumentParser(prog="python -m app.core.tenancy")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="list all tenants")
+    create = commands.add_parser("create", help="make a tenant")
+    create.add_argument("slug")
+    create.add_argument("name")
+    for name, help_text in (
+        ("suspend", "keep a tenant out"),
+        ("resume", "let a suspended tenant in again"),
+        ("delete", "remove a tenant and all that it owns, for ever"),
+    ):
+        commands.add_parser(name, help=help_text).add_argument("slug")
+    return parser.parse_args(arguments)
+
+
+async def _connected(settings: CoreSettings, options: argparse.Namespace) -> None:
+    async with AsyncExitStack() as stack:
+        for database in DATABASES:
+            await stack.enter_async_context(database.connected(settings))
+        await run(options)
+
+
+async def run(options: argparse.Namespace) -> None:
+    """Do what a command line says, on databases that are connected.
+
+    Raises:
+        SystemExit: it cannot be done; one line says why.
+    """
+    with across_tenants(f"command {options.command} {getattr(options, 'slug', '')}".strip()):
+        async with HOME.session_context() as session:
+            tenant = await _do(session, options)
+    if options.command == "delete" and tenant is not None:
+        await delete_tenant(tenant.id)
+
+
+async def _do(session: AsyncSession, options: argparse.Namespace) -> Tenant | None:
+    if options.command == "list":
+        for tenant in await session.scalars(select(Tenant).order_by(Tenant.slug)):
+            _print(tenant)
+        return None
+    if options.command == "create":
+        return await _create(session, options.slug, options.name)
+    found: Tenant | None = await session.scalar(select(Tenant).where(Tenant.slug == options.slug))
+    if found is None:
+        raise SystemExit(f"There is no tenant {options.slug}")
+    if options.command != "delete":
+        await suspend_tenant(session, found, suspended=options.command == "suspend")
+        _print(found)
+    return found
+
+
+async def _create(session: AsyncSession, slug: str, name: str) -> Tenant:
+    if not re.fullmatch(SLUG, slug) or len(slug) > 63:
+        raise SystemExit(f"'{slug}' is no slug: use lower-case letters, digits and single hyphens")
+    try:
+        tenant = await create_tenant(session, slug, name)
+    except IntegrityError:
+        raise SystemExit(f"There is a tenant {slug} already") from None
+    _print(tenant)
+    return tenant
+
+
+def _print(tenant: Tenant) -> None:
+    state = "suspended" if tenant.suspended_at else "active"
+    sys.stdout.write(f"{tenant.id}  {tenant.slug}  {state}  {tenant.name}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""Which tenants there are, and whether they may come in."""
+
+import uuid
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import monotonic
+
+from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.auth import Principal
+from app.core.database.base import OWNED
+from app.core.database.layout import DATABASES
+from app.core.database.types import utc_now
+from app.core.errors import ForbiddenError, ServiceUnavailableError
+from app.core.tenancy.models import Tenant
+from app.core.tenancy.owned import COLUMN, HOME
+from app.core.tenancy.scope import across_tenants, as_tenant
+
+REMEMBERED_SECONDS = 30.0
+"""How long a suspended tenant may go on."""
+MOST_REMEMBERED = 10_000
+DEMO = "demo"
+
+
+class Directory:
+    """Admits tenants, remembering them for a while so that requests need not ask."""
+
+    def __init__(self) -> None:
+        self._admitted: OrderedDict[uuid.UUID, float] = OrderedDict()
+
+    async def admit(self, tenant_id: uuid.UUID, principal: Principal, *, create: bool) -> None:
+        """Let a tenant in.
+
+        Raises:
+            ForbiddenError: it is unknown or suspended.
+            ServiceUnavailableError: the database does not answer, and it was never here before.
+        """
+        until = self._admitted.get(tenant_id)
+        if until is not None and monotonic() < until:
+            return
+        try:
+            tenant = await self._find(tenant_id)
+            if tenant is None and create:
+                tenant = await self._create(tenant_id, principal.tenant or str(tenant_id))
+        except ServiceUnavailableError:
+            if until is None:
+                raise
+            return  # not every endpoint needs this database
+        self.forget(tenant_id)
+        if tenant is None:
+            raise ForbiddenError("The tenant of this token is not known here")
+        if tenant.suspended_at is not None:
+            raise ForbiddenError("This tenant is suspended")
+        self._admitted[tenant_id] = monotonic() + REMEMBERED_SECONDS
+        if len(self._admitted) > MOST_REMEMBERED:
+            self._admitted.popitem(last=False)
+
+    def forget(self, tenant_id: uuid.UUID) -> None:
+        """Ask the database again at the tenant's next request."""
+        self._admitted.pop(tenant_id, None)
+
+    def forget_all(self) -> None:
+        """Ask the database again for every tenant."""
+        self._admitted.clear()
+
+    async def _find(self, tenant_id: uuid.UUID) -> Tenant | None:
+        with as_tenant(tenant_id):
+            async with HOME.session_context() as session:
+                return await session.get(Tenant, tenant_id)
+
+    async def _create(self, tenant_id: uuid.UUID, name: str) -> Tenant | None:
+        tenant = Tenant(id=tenant_id, slug=str(tenant_id), name=name[:200])
+        try:
+            with as_tenant(tenant_id):
+                async with HOME.session_context() as session:
+                    session.add(tenant)
+        except IntegrityError:  # another process was faster
+            return await self._find(tenant_id)
+        return tenant
+
+
+directory = Directory()
+
+
+async def create_tenant(session: AsyncSession, slug: str, name: str) -> Tenant:
+    """Store a new tenant, in a session of its own database.
+
+    Raises:
+        IntegrityError: the slug is taken.
+    """
+    tenant = Tenant(id=uuid.uuid4(), slug=slug, name=name)
+    session.add(tenant)
+    await session.flush()
+    return tenant
+
+
+@asynccontextmanager
+async def as_demo_tenant() -> AsyncIterator[None]:
+    """Work as the tenant `demo`, to which `make seed` gives its data."""
+    with across_tenants("seed"):
+        async with HOME.session_context() as session:
+            demo = await session.scalar(select(Tenant).where(Tenant.slug == DEMO))
+            demo = demo or await create_tenant(session, DEMO, "Demonstration")
+    with as_tenant(demo.id):
+        yield
+
+
+async def suspend_tenant(session: AsyncSession, tenant: Tenant, *, suspended: bool) -> None:
+    """Keep a tenant out, or let it in again; every process knows after `REMEMBERED_SECONDS`."""
+    tenant.suspended_at = utc_now() if suspended else None
+    await session.flush()
+    directory.forget(tenant.id)
+
+
+async def delete_tenant(tenant_id: uuid.UUID) -> None:
+    """Remove a tenant and all that it owns, in every database; for ever.
+
+    The tenant itself goes last, so that a failure on the way leaves something to try again with.
+    """
+    with as_tenant(tenant_id):
+        for database in reversed(DATABASES):
+            async with database.session_context() as session:
+                connection = await session.connection()
+                for table in reversed(database.metadata.sorted_tables):
+                    if table.info.get(OWNED) == COLUMN:
+                        mine = table.c[COLUMN] == tenant_id
+                        await connection.execute(delete(table).where(mine))
+                if database is HOME:
+                    tenants = Tenant.__table__
+                    await connection.execute(delete(tenants).where(tenants.c.id == tenant_id))
+    directory.forget(tenant_id)

@@ -1,0 +1,99 @@
+"""The third net where the database has none: what the session net cannot confine is refused.
+
+The session net adds the tenant to statements made of models. Raw SQL, statements on bare tables and
+bulk changes by primary key get past it, so here they are errors: use the models, or say
+`across_tenants`.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Column, Connection, Delete, Insert, Select, Table, TextClause, Update
+from sqlalchemy.orm import ORMExecuteState
+from sqlalchemy.sql import visitors
+
+from app.core.database.base import OWNED
+from app.core.database.layout import DATABASES
+from app.core.piece import Details
+from app.core.tenancy.errors import CrossTenantError
+from app.core.tenancy.scope import Scope
+
+
+def tell_database(_connection: Connection, _scope: Scope) -> None:
+    """Nothing: this kind of database does not know of tenants."""
+
+
+def refuse_unconfined(state: ORMExecuteState) -> None:
+    """Refuse a statement that the session net does not confine.
+
+    Raises:
+        CrossTenantError: it may touch rows of other tenants.
+    """
+    statement = state.statement
+    if isinstance(statement, TextClause):
+        if _names().search(statement.text):
+            raise CrossTenantError("raw SQL on tenants' tables is not confined: use the models")
+        return
+    bare = [str(each) for each in _bare_elements(statement)]
+    if bare:
+        raise CrossTenantError(f"{bare[0]} is used without its model, so it is not confined")
+    if isinstance(statement, Insert) and statement.select is not None:
+        raise CrossTenantError("INSERT … SELECT is not confined: read and store by the models")
+    if isinstance(statement, Update) and isinstance(state.parameters, list):
+        raise CrossTenantError("a bulk UPDATE by primary key is not confined: use WHERE")
+
+
+@cache
+def _names() -> re.Pattern[str]:
+    names = (
+        table.name
+        for database in DATABASES
+        for table in database.metadata.tables.values()
+        if OWNED in table.info
+    )
+    return re.compile(rf"\b({'|'.join(names)})\b", re.IGNORECASE)
+
+
+def _bare_elements(statement: Any) -> Iterator[Any]:
+    """Each use of a tenant's table, or of its columns, that does not come from a model."""
+    modelled: set[Table] = set()
+    columns: list[Column[Any]] = []
+    for element in (statement, *visitors.iterate(statement)):
+        if type(element) is Column:
+            columns.append(element)
+        for source in _sources(element):
+            if (table := _owned_table(source)) is not None:
+                if "parententity" in source._annotations:
+                    modelled.add(table)
+                else:
+                    yield source
+    # A model's own columns may appear without it, as in `session.get`.
+    for column in columns:
+        if (table := _owned_table(column)) is not None and table not in modelled:
+            yield column
+
+
+def _sources(element: Any) -> Iterator[Any]:
+    """What a SELECT, an UPDATE and so on takes its rows from."""
+    if isinstance(element, Select):
+        yield from element._raw_columns
+        yield from element._from_obj
+        yield from (target for target, *_ in element._setup_joins)
+    elif isinstance(element, Insert | Update | Delete):
+        yield element.table
+
+
+def _owned_table(source: Any) -> Table | None:
+    inner = getattr(source, "table", source)
+    while not isinstance(inner, Table) and hasattr(inner, "element"):
+        inner = inner.element  # an alias
+    base = getattr(inner, "_Annotated__element", inner)
+    return base if isinstance(base, Table) and OWNED in base.info else None
+
+
+async def check_database(*, at_start: bool) -> Details:
+    """Nothing can be wrong with a role here."""
+    del at_start
+    return {"confined_by": "session"}

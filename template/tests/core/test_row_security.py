@@ -1,0 +1,171 @@
+"""PostgreSQL itself confines tenants, and the service sees to it that it does."""
+
+from contextlib import AsyncExitStack
+from uuid import UUID, uuid4
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError
+
+from app.config import Settings
+from app.core.application import create_app
+from app.core.database.base import OWNED
+from app.core.database.layout import DATABASES
+from app.core.database.roles.role import before_migrations
+from app.core.database.row_security import confined_tables
+from app.core.tenancy import across_tenants, as_tenant
+from app.core.tenancy.models import Tenant
+from app.core.tenancy.owned import HOME
+from app.core.tenancy.row_security import check_database
+from tests.core.migrating import migrate
+from tests.core.plugin import Addresses, with_changes
+
+ONE, OTHER = uuid4(), uuid4()
+
+
+@pytest.fixture
+async def two_tenants(app: FastAPI, rolled_back: None) -> None:
+    for tenant in (ONE, OTHER):
+        with as_tenant(tenant):
+            async with HOME.session_context() as session:
+                session.add(Tenant(id=tenant, slug=str(tenant), name="A tenant"))
+
+
+@pytest.fixture
+def migrated(empty_databases: Addresses) -> Addresses:
+    """Databases of the test's own."""
+    migrate(empty_databases)
+    return empty_databases
+
+
+async def ids() -> set[UUID]:
+    async with HOME.session_context() as session:
+        return set(await session.scalars(text("SELECT id FROM tenants")))
+
+
+@pytest.mark.usefixtures("two_tenants")
+async def test_raw_sql_sees_one_tenant() -> None:
+    with as_tenant(ONE):
+        assert await ids() == {ONE}
+        async with HOME.session_context() as session:
+            connection = await session.connection()
+            assert (await connection.scalars(select(Tenant.__table__.c.id))).all() == [ONE]
+            changed = await connection.execute(text("UPDATE tenants SET name = 'taken'"))
+            assert changed.rowcount == 1
+
+
+@pytest.mark.usefixtures("two_tenants")
+async def test_raw_sql_writes_for_one_tenant() -> None:
+    row = "INSERT INTO tenants (id, slug, name, created_at, updated_at)"
+    with as_tenant(ONE):
+        async with HOME.session_context() as session:
+            with pytest.raises(DBAPIError, match="row-level security"):
+                await session.execute(
+                    text(f"{row} VALUES (:id, 'x', 'x', now(), now())"), {"id": uuid4()}
+                )
+            await session.rollback()
+
+
+@pytest.mark.usefixtures("two_tenants")
+async def test_nobody_sees_nothing() -> None:
+    assert await ids() == set()
+
+
+@pytest.mark.usefixtures("two_tenants")
+async def test_work_across_tenants_sees_all() -> None:
+    with across_tenants("test"):
+        assert await ids() >= {ONE, OTHER}
+
+
+@pytest.mark.usefixtures("two_tenants")
+async def test_readers_are_confined_too() -> None:
+    with as_tenant(ONE):
+        async with HOME.read_session_context() as session:
+            assert set(await session.scalars(text("SELECT id FROM tenants"))) == {ONE}
+
+
+async def test_a_connection_remembers_no_tenant(app: FastAPI, settings: Settings) -> None:
+    one_connection = with_changes(settings, db_pool_size=1, db_max_overflow=0)
+    current = text("SELECT current_setting('app.tenant_id', true)")
+    async with HOME.connected(one_connection):
+        with as_tenant(ONE):
+            async with HOME.session_context() as session:
+                assert await session.scalar(current) == str(ONE)
+        async with HOME.session_context() as session:
+            assert await session.scalar(current) == ""
+        async with HOME.engine.connect() as connection:
+            assert await connection.scalar(current) in {"", None}
+
+
+async def test_every_table_of_tenants_is_confined(app: FastAPI) -> None:
+    for database in DATABASES:
+        async with database.observer.connect() as connection:
+            confined = await connection.run_sync(confined_tables)
+        names = {table.name for table in database.metadata.tables.values() if OWNED in table.info}
+        assert names <= confined
+
+
+async def test_the_service_s_role_has_no_more_rights_than_it_needs(app: FastAPI) -> None:
+    for database in DATABASES:
+        async with database.observer.connect() as connection:
+            for refused in (
+                "CREATE TABLE stolen (id int)",
+                "ALTER TABLE {version} DISABLE ROW LEVEL SECURITY",
+                "DELETE FROM {version}",
+                "CREATE ROLE friend SUPERUSER",
+                "SET ROLE postgres",
+            ):
+                section = database.section
+                version = (
+                    "alembic_version" if section == "alembic" else f"alembic_version_{section}"
+                )
+                with pytest.raises(DBAPIError, match=r"permission denied|must be owner"):
+                    await connection.execute(text(refused.format(version=version)))
+
+
+async def test_a_role_that_is_not_confined_is_refused(
+    migrated: Addresses, settings: Settings
+) -> None:
+    owner = {
+        name: migrated[f"migration_{name}"] for name in migrated if not name.startswith("migration")
+    }
+    app = create_app(with_changes(settings, **migrated | owner))
+    with pytest.raises(SystemExit, match=r"DATABASE_URL\w* must name a role"):
+        async with app.router.lifespan_context(app):
+            pass
+
+
+async def test_a_table_that_is_not_confined_makes_the_service_unready(
+    migrated: Addresses, settings: Settings
+) -> None:
+    async with AsyncExitStack() as stack:
+        for database in DATABASES:
+            there = with_changes(settings, **migrated)
+            await stack.enter_async_context(database.connected(there))
+        await check_database(at_start=False)
+        async with HOME.migrator.begin() as connection:
+            await connection.execute(text("ALTER TABLE tenants NO FORCE ROW LEVEL SECURITY"))
+        with pytest.raises(RuntimeError, match="tenants"):
+            await check_database(at_start=False)
+
+
+async def test_the_owner_is_confined_like_everybody(
+    migrated: Addresses, settings: Settings
+) -> None:
+    """Migrations of data work across tenants only because the foundation says so."""
+    async with HOME.connected(with_changes(settings, **migrated)):
+        with as_tenant(ONE):
+            async with HOME.session_context() as session:
+                session.add(Tenant(id=ONE, slug="one", name="A tenant"))
+        async with HOME.migrator.connect() as connection:
+            # The embedded server's owner is a superuser, whom nothing confines: play another one.
+            await connection.execute(text("CREATE ROLE plain_owner"))
+            await connection.execute(text("ALTER TABLE tenants OWNER TO plain_owner"))
+            await connection.execute(text("SET LOCAL ROLE plain_owner"))
+            count = text("SELECT count(*) FROM tenants")
+            assert await connection.scalar(count) == 0
+            for statement in before_migrations():
+                await connection.execute(text(statement))
+            assert await connection.scalar(count) == 1
+            await connection.rollback()

@@ -1,0 +1,328 @@
+"""Whose rows are seen and stored, below HTTP and around it."""
+
+from collections.abc import AsyncIterator
+from uuid import UUID, uuid4
+
+import pytest
+from fastapi import FastAPI
+from httpx2 import AsyncClient
+from sqlalchemy import String, UniqueConstraint, delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, aliased, mapped_column
+
+from app.config import Settings
+from app.core.application import create_app
+from app.core.database.base import OWNED
+from app.core.database.layout import DATABASES
+from app.core.database.repository import Repository
+from app.core.database.tables import make_tables
+from app.core.tenancy import across_tenants, as_tenant, current_tenant
+from app.core.tenancy.__main__ import parse, run
+from app.core.tenancy.directory import as_demo_tenant, delete_tenant, directory, suspend_tenant
+from app.core.tenancy.errors import CrossTenantError, NoTenantError
+from app.core.tenancy.models import Tenant
+from app.core.tenancy.owned import HOME, TenantOwned
+from app.core.tenancy.scope import identify
+from app.seed import seed
+from tests.core.first_database import ExtraBase, ExtraModel, database
+from tests.core.issuing.base import Issuer, bearer
+from tests.core.plugin import TENANT, Addresses, caller_of, with_changes
+
+ONE, OTHER = uuid4(), uuid4()
+ME = "/api/v1/auth/me"
+MINE = "/api/v1/tenant"
+
+
+class Thing(TenantOwned, ExtraModel):
+    """Something that a tenant owns."""
+
+    __tablename__ = "things_of_the_tests"
+
+    tenant_id: Mapped[UUID] = mapped_column(default=current_tenant)
+    name: Mapped[str] = mapped_column(String(50))
+
+
+class ThingRepository(Repository[Thing]):
+    model = Thing
+
+
+@pytest.fixture
+async def service(empty_databases: Addresses, settings: Settings) -> AsyncIterator[FastAPI]:
+    """An application that really commits, with a thing of each of two tenants."""
+    app = create_app(with_changes(settings, **empty_databases))
+    async with app.router.lifespan_context(app):
+        await make_tables(database, ExtraBase.metadata)
+        for tenant in (ONE, OTHER):
+            with as_tenant(tenant):
+                async with database.session_context() as session:
+                    session.add(Thing(name=f"of {tenant}"))
+        yield app
+
+
+@pytest.fixture
+async def session(service: FastAPI) -> AsyncIterator[AsyncSession]:
+    """A session of the one tenant."""
+    with as_tenant(ONE):
+        async with database.session_context() as session:
+            yield session
+
+
+async def names() -> list[str]:
+    with across_tenants("test"):
+        async with database.read_session_context() as session:
+            return sorted(await session.scalars(select(Thing.name)))
+
+
+async def test_repositories_see_one_tenant(session: AsyncSession) -> None:
+    things = ThingRepository(session)
+    assert [thing.tenant_id async for thing in things.stream()] == [ONE]
+    assert await things.count() == 1
+    assert "tenant_id" in str(things.query())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        select(Thing.tenant_id),
+        select(aliased(Thing).tenant_id),
+        select(select(Thing.tenant_id).subquery()),
+        select(Thing.tenant_id).where(Thing.id.in_(select(Thing.id))),
+        select(Thing.tenant_id).join(twin := aliased(Thing), twin.name != Thing.name, isouter=True),
+    ],
+)
+async def test_statements_of_one_s_own_see_one_tenant(
+    session: AsyncSession, statement: "object"
+) -> None:
+    assert set(await session.scalars(statement)) == {ONE}  # type: ignore[call-overload]
+
+
+async def test_a_foreign_row_is_not_there(session: AsyncSession) -> None:
+    with across_tenants("test"):
+        async with database.read_session_context() as everybody:
+            foreign = await everybody.scalar(select(Thing.id).where(Thing.tenant_id == OTHER))
+    assert foreign is not None
+    assert await session.get(Thing, foreign) is None
+    assert await session.scalar(select(func.count()).select_from(Thing)) == 1
+
+
+async def test_bulk_changes_touch_one_tenant(service: FastAPI) -> None:
+    with as_tenant(ONE):
+        async with database.session_context() as session:
+            await session.execute(update(Thing).values(name="changed"))
+    assert await names() == sorted(["changed", f"of {OTHER}"])
+    with as_tenant(ONE):
+        async with database.session_context() as session:
+            await session.execute(delete(Thing))
+    assert await names() == [f"of {OTHER}"]
+
+
+async def test_what_is_stored_belongs_to_the_tenant(session: AsyncSession) -> None:
+    thing = Thing(name="new")
+    session.add(thing)
+    await session.flush()
+    await session.execute(insert(Thing).values(name="in bulk"))
+    assert thing.tenant_id == ONE
+    assert set(await session.scalars(select(Thing.tenant_id))) == {ONE}
+
+
+async def test_nothing_is_stored_for_another_tenant(session: AsyncSession) -> None:
+    session.add(Thing(name="new", tenant_id=OTHER))
+    with pytest.raises(CrossTenantError):
+        await session.flush()
+    session.expunge_all()
+    for statement in (
+        insert(Thing).values(name="new", tenant_id=OTHER),
+        insert(Thing).values([{"name": "new", "tenant_id": OTHER}]),
+        update(Thing).values(tenant_id=OTHER),
+    ):
+        with pytest.raises(CrossTenantError):
+            await session.execute(statement)
+    with pytest.raises(CrossTenantError):
+        await session.execute(insert(Thing), [{"name": "new", "tenant_id": OTHER}])
+
+
+async def test_nothing_changes_hands(session: AsyncSession) -> None:
+    mine = (await session.scalars(select(Thing))).one()
+    mine.tenant_id = OTHER
+    with pytest.raises(CrossTenantError):
+        await session.flush()
+    session.expunge_all()
+
+
+async def test_an_object_of_another_tenant_is_not_written(service: FastAPI) -> None:
+    with as_tenant(OTHER):
+        async with database.session_context() as session:
+            foreign = (await session.scalars(select(Thing))).one()
+    with as_tenant(ONE):
+        for action in ("change", "delete"):
+            async with database.session_context() as session:
+                session.add(foreign)
+                if action == "change":
+                    foreign.name = "taken"
+                else:
+                    await session.delete(foreign)
+                with pytest.raises(CrossTenantError):
+                    await session.flush()
+                session.expunge_all()
+    assert await names() == sorted([f"of {ONE}", f"of {OTHER}"])
+
+
+async def test_without_a_tenant_nothing_is_read_or_stored(service: FastAPI) -> None:
+    async with database.session_context() as session:
+        with pytest.raises(NoTenantError):
+            await session.scalars(select(Thing))
+        with pytest.raises(NoTenantError):
+            ThingRepository(session).query()
+        session.add(Thing(name="nobody's"))
+        with pytest.raises(NoTenantError):
+            await session.flush()
+        session.expunge_all()
+
+
+async def test_a_session_serves_one_tenant(session: AsyncSession) -> None:
+    await session.scalars(select(Thing))
+    with as_tenant(OTHER), pytest.raises(CrossTenantError):
+        await session.scalars(select(Thing))
+
+
+async def test_a_session_may_be_opened_before_it_is_known_for_whom(service: FastAPI) -> None:
+    async with database.session_context() as session:
+        await session.execute(select(func.now()))
+        with as_tenant(ONE):
+            assert set(await session.scalars(select(Thing.tenant_id))) == {ONE}
+
+
+async def test_work_across_tenants_is_explicit_and_audited(
+    session: AsyncSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[tuple[str, object]] = []
+
+    def record(event: str, **fields: object) -> None:
+        written.append((event, fields["reason"]))
+
+    monkeypatch.setattr("app.core.tenancy.scope.audit", record)
+    with across_tenants("count things"):
+        async with database.session_context() as everybody:
+            assert set(await everybody.scalars(select(Thing.tenant_id))) == {ONE, OTHER}
+            everybody.add(Thing(name="whose?"))
+            with pytest.raises(NoTenantError):
+                await everybody.flush()
+            everybody.expunge_all()
+    assert written == [("tenancy.across", "count things")]
+
+
+# --- Over HTTP ---
+
+
+async def test_the_tenant_comes_from_the_token_and_nowhere_else(
+    client: AsyncClient, issuer: Issuer
+) -> None:
+    foreign = {"X-Tenant-ID": str(OTHER), "X-Tenant": str(OTHER)}
+    path = f"{MINE}?tenant_id={OTHER}&tenant={OTHER}"
+    assert (await client.get(path, headers=foreign)).json()["id"] == TENANT
+
+
+async def test_a_token_without_a_tenant_reaches_no_tenant(
+    stranger: AsyncClient, issuer: Issuer
+) -> None:
+    answer = await stranger.get(MINE, headers=bearer(issuer.token()))
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+
+
+async def test_an_unknown_tenant_may_be_refused(
+    app: FastAPI, rolled_back: None, settings: Settings, issuer: Issuer
+) -> None:
+    strict = create_app(with_changes(settings, tenant_auto_create=False))
+    headers = bearer(issuer.token(tenant=str(uuid4())))
+    async with caller_of(strict, headers=headers) as caller:
+        assert (await caller.get(ME)).status_code == 403
+
+
+async def test_a_suspended_tenant_stays_out(client: AsyncClient) -> None:
+    assert (await client.get(MINE)).status_code == 200
+    for suspended, status in ((True, 403), (False, 200)):
+        with across_tenants("test"):
+            async with HOME.session_context() as session:
+                tenant = await session.get_one(Tenant, UUID(TENANT))
+                await suspend_tenant(session, tenant, suspended=suspended)
+        assert (await client.get(MINE)).status_code == status
+
+
+async def test_a_tenant_is_remembered_for_a_while(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[UUID] = []
+
+    async def find(tenant_id: UUID) -> Tenant:
+        asked.append(tenant_id)
+        return Tenant(id=tenant_id, slug="a", name="A", suspended_at=None)
+
+    monkeypatch.setattr(directory, "_find", find)
+    for _ in range(3):
+        assert (await client.get(ME)).status_code == 200
+    assert asked == [UUID(TENANT)]
+
+
+async def test_deleting_a_tenant_removes_what_it_owns(client: AsyncClient) -> None:
+    await client.get(MINE)
+    await delete_tenant(UUID(TENANT))
+    with across_tenants("test"):
+        for each in DATABASES:
+            async with each.session_context() as session:
+                for table in each.metadata.sorted_tables:
+                    if column := table.info.get(OWNED):
+                        mine = select(table).where(table.c[column] == UUID(TENANT))
+                        assert (await session.execute(mine)).all() == []
+
+
+async def test_administration_by_command(
+    app: FastAPI, rolled_back: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await run(parse(["create", "acme", "Acme Inc."]))
+    await run(parse(["suspend", "acme"]))
+    await run(parse(["list"]))
+    assert capsys.readouterr().out.count("suspended  Acme Inc.") == 2
+    for wrong in (["create", "acme", "Again"], ["create", "No Slug", "x"], ["suspend", "nobody"]):
+        with pytest.raises(SystemExit):
+            await run(parse(wrong))
+    await run(parse(["resume", "acme"]))
+    await run(parse(["delete", "acme"]))
+    capsys.readouterr()
+    await run(parse(["list"]))
+    assert "acme" not in capsys.readouterr().out
+
+
+async def test_seeded_data_belongs_to_the_demonstration(app: FastAPI, rolled_back: None) -> None:
+    seeded = set()
+    for _ in range(2):
+        async with as_demo_tenant():
+            seeded.add(current_tenant())
+            await seed()
+    assert len(seeded) == 1
+
+
+# --- Rules for models ---
+
+
+def test_names_of_tenants_are_stable_ids() -> None:
+    known = uuid4()
+    assert identify("https://a.example", str(known)) == known
+    assert identify("https://a.example", "org_1") == identify("https://a.example", "org_1")
+    assert identify("https://a.example", "org_1") != identify("https://b.example", "org_1")
+
+
+async def test_tables_of_tenants_are_made_for_it(app: FastAPI) -> None:
+    for each in DATABASES:
+        for table in each.metadata.tables.values():
+            if table.info.get(OWNED) != "tenant_id":
+                continue
+            column = table.c.tenant_id
+            assert not column.nullable
+            firsts = [next(iter(index.columns)) for index in table.indexes]
+            assert column in firsts, f"{table.name} needs an index that begins with tenant_id"
+            if each is HOME:
+                (key,) = column.foreign_keys
+                assert (key.target_fullname, key.ondelete) == ("tenants.id", "CASCADE")
+            for constraint in table.constraints:
+                if isinstance(constraint, UniqueConstraint):
+                    assert column in list(constraint.columns), f"{constraint.name}: per tenant"
