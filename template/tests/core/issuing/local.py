@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from app.core.auth.local.keys import OwnKeys
 from app.core.auth.provider import AuthSettings
+from tests.core.local.realms.realm import PUBLIC as REALM_PUBLIC
 from tests.core.mailbox import Mailbox
 
 PUBLIC = frozenset(
@@ -20,6 +21,7 @@ PUBLIC = frozenset(
         "/api/v1/auth/logout",
         "/api/v1/auth/password/forgot",
         "/api/v1/auth/password/reset",
+        *REALM_PUBLIC,
     }
 )
 """Endpoints that the provider adds and leaves open."""

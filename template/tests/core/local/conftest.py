@@ -1,18 +1,21 @@
 """Fixtures of these tests."""
 
 import sys
-from collections.abc import AsyncIterator, Iterator
-from typing import cast
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, cast
 
 import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient
+from pwdlib.hashers.argon2 import Argon2Hasher
 
 from app.config import Settings
 from app.core.application import create_app
 from app.core.audit import audit
 from tests.core.issuing.base import Issuer
 from tests.core.issuing.local import LocalIssuer
+from tests.core.local.browsing import ADA, PROVIDERS, Browser
+from tests.core.local.elsewhere import Elsewhere
 from tests.core.local.people import People
 from tests.core.mailbox import Mailbox
 from tests.core.migrating import migrate
@@ -62,3 +65,51 @@ def audited(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
         if name.startswith("app.core.auth.local.") and hasattr(module, "audit"):
             monkeypatch.setattr(module, "audit", keep)
     return events
+
+
+def watched(name: str, do: Callable[..., Any], done: list[str]) -> Callable[..., Any]:
+    def call(*given: Any, **more: Any) -> Any:
+        done.append(name)
+        return do(*given, **more)
+
+    return call
+
+
+@pytest.fixture
+def hashing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What argon2 was asked to do, in order."""
+    done: list[str] = []
+    for name in ("hash", "verify"):
+        monkeypatch.setattr(Argon2Hasher, name, watched(name, getattr(Argon2Hasher, name), done))
+    return done
+
+
+@pytest.fixture(params=PROVIDERS)
+def provider(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Elsewhere]:
+    with Elsewhere().running() as elsewhere:
+        yield elsewhere
+
+
+@pytest.fixture
+async def browser(
+    settings: Settings, people: People, elsewhere: Elsewhere
+) -> AsyncIterator[Browser]:
+    """The browser of somebody who has an account with a password."""
+    await people.join(ADA)
+    service = create_app(with_changes(settings, **elsewhere.settings))
+    async with caller_of(service, headers={}) as client:
+        yield Browser(client)
+
+
+@pytest.fixture
+async def victim(browser: Browser) -> AsyncIterator[Browser]:
+    """Another browser of the same service."""
+    transport = browser.client._transport
+    async with AsyncClient(transport=transport, base_url="http://localhost") as client:
+        yield Browser(client)

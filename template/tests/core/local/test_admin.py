@@ -8,8 +8,10 @@ import pytest
 
 from app.config import Settings
 from app.core.auth.local import admin
+from app.core.auth.local.realms.realm import entered
 from app.core.errors import ValidationFailedError
 from tests.core.local.people import OTHER, PASSWORD, People, new_address
+from tests.core.local.realms.realm import giving, naming, realm_of
 from tests.core.migrating import as_environment
 from tests.core.plugin import Addresses
 
@@ -31,19 +33,21 @@ def run(
 async def test_the_first_administrator_is_made_by_a_command(
     crowd: People, own_databases: Addresses
 ) -> None:
-    email = new_address()
-    done = run(own_databases, "create", email, "--role", "admin", password=PASSWORD)
+    first, email = await crowd.join(), new_address()  # where there are tenants, in that of another
+    more = ["--role", "admin", *giving(first)]
+    done = run(own_databases, "create", email, *more, password=PASSWORD)
     assert (done.returncode, done.stdout) == (0, f"{email} may sign in as admin\n")
     assert PASSWORD not in done.stdout + done.stderr
     assert "user.created" in done.stderr
-    assert (await crowd.me(await crowd.login(email))).json()["roles"] == ["admin"]
+    tokens = await crowd.login(email, **naming(first))
+    assert (await crowd.me(tokens)).json()["roles"] == ["admin"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["create", "ada"], "must be an e-mail address"),
-        (["grant", "ada@example.com", "two words"], "a role is one word"),
+        (["create", "ada", *giving("ada")], "must be an e-mail address"),
+        (["grant", "ada@example.com", "two words", *giving("ada")], "a role is one word"),
         (["nonsense"], "invalid choice"),
         ([], "required: command"),
     ],
@@ -60,28 +64,31 @@ def test_what_makes_no_sense_is_explained(
 async def test_a_user_is_made_once_and_with_a_good_password(
     people: People, settings: Settings
 ) -> None:
-    with pytest.raises(ValidationFailedError, match="A password has 12 to 1024"):
-        await admin.create(settings, new_address(), "short", [])
-    email = new_address()
-    await admin.create(settings, email, PASSWORD, ["auditor", "admin"])
-    with pytest.raises(SystemExit, match=f"There is a user {email} already"):
-        await admin.create(settings, email, OTHER, [])
-    assert (await people.me(await people.login(email))).json()["roles"] == ["admin", "auditor"]
+    first, email = await people.join(), new_address()
+    with entered(await realm_of(first)):
+        with pytest.raises(ValidationFailedError, match="A password has 12 to 1024"):
+            await admin.create(settings, email, "short", [])
+        await admin.create(settings, email, PASSWORD, ["auditor", "admin"])
+        with pytest.raises(SystemExit, match=f"There is a user {email} already"):
+            await admin.create(settings, email, OTHER, [])
+    tokens = await people.login(email, **naming(first))
+    assert (await people.me(tokens)).json()["roles"] == ["admin", "auditor"]
 
 
 async def test_roles_are_granted_and_revoked(
     people: People, audited: list[dict[str, object]]
 ) -> None:
     email = await people.join()
-    assert await admin.grant(email, "auditor") == f"{email} has the role auditor"
-    assert await admin.grant(email, "auditor") == f"{email} has the role auditor already"
+    with entered(await realm_of(email)):
+        assert await admin.grant(email, "auditor") == f"{email} has the role auditor"
+        assert await admin.grant(email, "auditor") == f"{email} has the role auditor already"
+        said = await admin.show(email)
+        assert " enabled as auditor" in said
+        assert said.endswith(" 0 sessions")
+        assert await admin.revoke(email, "auditor") == f"{email} has no role auditor any more"
+        assert await admin.revoke(email, "auditor") == f"{email} has no role auditor"
     tokens = await people.login(email)
-    assert (await people.me(tokens)).json()["roles"] == ["auditor"]
-    assert "enabled as auditor, 1 sessions" in await admin.show(email)
-    assert await admin.revoke(email, "auditor") == f"{email} has no role auditor any more"
-    assert await admin.revoke(email, "auditor") == f"{email} has no role auditor"
-    tokens = (await people.refresh(tokens)).json()
-    assert (await people.me(tokens)).json()["roles"] == []
+    assert "auditor" not in (await people.me(tokens)).json()["roles"]
     events = [line["event"] for line in audited]
     assert events.count("role.granted") == events.count("role.revoked") == 1
 
@@ -89,13 +96,18 @@ async def test_roles_are_granted_and_revoked(
 async def test_a_disabled_user_is_out_at_once(people: People) -> None:
     email = await people.join()
     tokens = await people.login(email)
-    await admin.disable(email)
+    with entered(await realm_of(email)):
+        await admin.disable(email)
     assert (await people.refresh(tokens)).status_code == 401
     assert (await people.post("login", email=email, password=PASSWORD)).status_code == 401
-    await admin.enable(email)
+    with entered(await realm_of(email)):
+        await admin.enable(email)
     await people.login(email)
 
 
 async def test_nobody_is_made_by_mistake(people: People) -> None:
-    with pytest.raises(SystemExit, match="There is no user"):
+    with (
+        entered(await realm_of(await people.join())),
+        pytest.raises(SystemExit, match="There is no user"),
+    ):
         await admin.grant(new_address(), "admin")

@@ -1,105 +1,25 @@
 """Sign-in through Google and GitHub."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
-from urllib.parse import parse_qs, urlencode, urlsplit
-
-import httpx2
 import jwt
 import pytest
-from httpx2 import AsyncClient, Response
 from sqlalchemy import select
 
 from app.config import Settings
 from app.core.application import create_app
 from app.core.auth.local.keys import derive
-from app.core.auth.local.models import HOME, User, UserIdentity
+from app.core.auth.local.models import HOME, UserIdentity
+from app.core.auth.local.realms.realm import everywhere
 from app.core.database.types import utc_now
-from tests.core.issuing.base import bearer
+from tests.core.local.browsing import ADA, PROVIDERS, Browser
 from tests.core.local.elsewhere import Elsewhere, Person
-from tests.core.local.people import AUTH, PASSWORD, People
-from tests.core.mailbox import Mailbox
+from tests.core.local.people import AUTH, People, account
+from tests.core.local.realms.realm import naming
 from tests.core.plugin import caller_of, with_changes
-
-PROVIDERS = ("google", "github")
-
-
-@pytest.fixture(params=PROVIDERS)
-def provider(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
-
-
-@pytest.fixture
-def elsewhere() -> Iterator[Elsewhere]:
-    with Elsewhere().running() as elsewhere:
-        yield elsewhere
-
-
-@dataclass
-class Browser:
-    """Somebody's browser: it keeps the cookies of the service."""
-
-    client: AsyncClient
-
-    async def begin(self, provider: str) -> str:
-        """Start a sign-in and give where the service sends the browser."""
-        answer = await self.client.get(f"{AUTH}/oauth/{provider}")
-        assert answer.status_code == 303, answer.text
-        return answer.headers["Location"]
-
-    async def visit(self, address: str) -> dict[str, str]:
-        """Sign in at the provider and give what it sends back."""
-        answer = await asyncio.to_thread(httpx2.get, address)
-        query = urlsplit(answer.headers["Location"]).query
-        return {name: values[0] for name, values in parse_qs(query).items()}
-
-    async def come_back(self, provider: str, brought: dict[str, str]) -> Response:
-        """Return to the service."""
-        return await self.client.get(f"{AUTH}/oauth/{provider}/callback?{urlencode(brought)}")
-
-    async def sign_in(self, provider: str) -> Response:
-        """Go all the way."""
-        return await self.come_back(provider, await self.visit(await self.begin(provider)))
-
-    async def subject(self, answer: Response) -> str:
-        """Who is signed in."""
-        assert answer.status_code == 200, answer.text
-        headers = bearer(answer.json()["access_token"])
-        return str((await self.client.get(f"{AUTH}/me", headers=headers)).json()["subject"])
-
-
-@pytest.fixture
-async def browser(
-    settings: Settings, rolled_back: None, elsewhere: Elsewhere
-) -> AsyncIterator[Browser]:
-    service = create_app(with_changes(settings, **elsewhere.settings))
-    async with caller_of(service, headers={}) as client:
-        yield Browser(client)
-
-
-@pytest.fixture
-async def victim(browser: Browser) -> AsyncIterator[Browser]:
-    """Another browser of the same service."""
-    transport = browser.client._transport
-    async with AsyncClient(transport=transport, base_url="http://localhost") as client:
-        yield Browser(client)
 
 
 async def test_without_a_client_there_is_no_such_sign_in(people: People, provider: str) -> None:
     for path in (provider, f"{provider}/callback"):
         assert (await people.caller.get(f"{AUTH}/oauth/{path}")).status_code == 404
-
-
-async def test_somebody_new_gets_an_account(browser: Browser, provider: str) -> None:
-    first = await browser.sign_in(provider)
-    assert first.headers["Cache-Control"] == "no-store"
-    again = await browser.sign_in(provider)
-    assert await browser.subject(first) == await browser.subject(again)
-    async with HOME.read_session_context() as session:
-        user = (await session.scalars(select(User).where(User.email == "ada@example.com"))).one()
-    assert user.password_hash is None
 
 
 async def test_both_providers_lead_to_the_same_account(browser: Browser) -> None:
@@ -113,47 +33,32 @@ async def test_an_account_is_linked_by_a_verified_address(
     email = await people.join()
     own = (await people.me(await people.login(email))).json()["subject"]
     elsewhere.person = Person(1, email.upper())
+    browser.email = email
     assert await browser.subject(await browser.sign_in(provider)) == own
     # From now on it is known by its number, whatever its address becomes.
     elsewhere.person = Person(1, "changed@example.com")
-    assert await browser.subject(await browser.sign_in(provider)) == own
+    answer = await browser.sign_in(provider)
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert await browser.subject(answer) == own
     await people.login(email)
 
 
 async def test_an_unverified_address_opens_no_account(
     browser: Browser, people: People, elsewhere: Elsewhere, provider: str
 ) -> None:
-    email = await people.join()
+    browser.email = email = await people.join()
     for address in (email, "new@example.com", None):
         elsewhere.person = Person(2, address, verified=False)
         assert (await browser.sign_in(provider)).status_code == 403
-    async with HOME.read_session_context() as session:
-        assert not list(await session.scalars(select(UserIdentity)))
-
-
-async def test_a_pending_registration_of_somebody_else_is_worth_nothing(
-    browser: Browser, people: People, mailbox: Mailbox
-) -> None:
-    await people.post("register", email="ada@example.com", password="of an attacker, long")  # noqa: S106
-    token = await people.mailed_token("ada@example.com")
-    await browser.subject(await browser.sign_in("google"))
-    assert (await people.post("verify-email", token=token)).status_code == 400
-    answer = await people.post("login", email="ada@example.com", password="of an attacker, long")  # noqa: S106
-    assert answer.status_code == 401
-
-
-async def test_without_a_password_nobody_signs_in_by_password(
-    browser: Browser, people: People
-) -> None:
-    await browser.sign_in("google")
-    answer = await people.post("login", email="ada@example.com", password=PASSWORD)
-    assert answer.status_code == 401
+    with everywhere("test"):
+        async with HOME.read_session_context() as session:
+            assert not list(await session.scalars(select(UserIdentity)))
 
 
 async def test_a_disabled_account_stays_closed(browser: Browser, provider: str) -> None:
     await browser.sign_in(provider)
-    async with HOME.session_context() as session:
-        (await session.scalars(select(User))).one().disabled_at = utc_now()
+    async with account(ADA) as user:
+        user.disabled_at = utc_now()
     assert (await browser.sign_in(provider)).status_code == 401
 
 
@@ -163,7 +68,7 @@ async def test_a_disabled_account_stays_closed(browser: Browser, provider: str) 
 async def test_the_cookie_is_for_this_purpose_only(
     browser: Browser, settings: Settings, provider: str
 ) -> None:
-    answer = await browser.client.get(f"{AUTH}/oauth/{provider}")
+    answer = await browser.client.get(f"{AUTH}/oauth/{provider}", params=naming(ADA))
     cookie = answer.headers["Set-Cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=lax" in cookie
@@ -178,7 +83,7 @@ async def test_the_cookie_is_for_this_purpose_only(
         )
     )
     async with caller_of(secure, headers={}) as caller:
-        answer = await caller.get(f"{AUTH}/oauth/github")
+        answer = await caller.get(f"{AUTH}/oauth/github", params=naming(ADA))
     assert "Secure" in answer.headers["Set-Cookie"]
 
 
@@ -303,5 +208,5 @@ async def test_a_discovery_document_of_somebody_else_is_not_believed(
     monkeypatch.setattr(
         elsewhere, "_document", lambda: real | {"issuer": "https://evil.example.com"}
     )
-    answer = await browser.client.get(f"{AUTH}/oauth/google")
+    answer = await browser.client.get(f"{AUTH}/oauth/google", params=naming(ADA))
     assert answer.status_code == 502

@@ -1,69 +1,24 @@
-"""What users do with their accounts: register, sign in, choose passwords.
+"""What users do with their accounts: sign in, choose passwords.
 
 Nobody learns here who has an account: answers are the same for addresses that are known and for
 those that are not, as much is computed and stored for them, and only a mail tells the owner.
 """
 
 import uuid
-from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.audit import audit
 from app.core.auth.local import letters, mail_tokens, sessions, throttle
-from app.core.auth.local.directory import add_user, find_user
+from app.core.auth.local.directory import find_user
 from app.core.auth.local.models import HOME, User
+from app.core.auth.local.parts import account_key, may_mail, send_after
 from app.core.auth.local.passwords import Verdict, check_password, passwords
+from app.core.auth.local.realms.realm import current, entered
 from app.core.auth.local.sessions import Granted, Origin, Pair
 from app.core.auth.local.settings import LocalSettings
-from app.core.database.handle import after_commit
 from app.core.database.types import uuid7
 from app.core.errors import ConflictError, ForbiddenError, UnauthenticatedError
-from app.core.mail import Mail, send
-
-# --- registering ---
-
-
-async def register(settings: LocalSettings, email: str, password: str, origin: Origin) -> None:
-    """Begin an account; it exists as soon as the address is verified.
-
-    The password stays with the token in the mail: whoever registers with an address of somebody
-    else never gets an account that works once the owner has verified it.
-
-    Raises:
-        ValidationFailedError: the password is refused.
-        RateLimitedError: too many mails were caused from there.
-    """
-    check_password(password, email, settings.password_min_length)
-    if not await _may_mail(email, origin):
-        return
-    password_hash = await passwords(settings).hash(password)
-    async with HOME.session_context() as session:
-        user = await find_user(session, email)
-        if user is None:
-            token = await mail_tokens.issue(session, "register", email, password_hash=password_hash)
-            _send(session, letters.verify_address(settings, email, token))
-        elif user.disabled_at is None:
-            token = await mail_tokens.issue(session, "reset", email, user_id=user.id)
-            _send(session, letters.registered_already(settings, user.email, token))
-
-
-async def verify_email(token: str) -> None:
-    """Make an account of a registration.
-
-    Raises:
-        BadRequestError: the token is not valid.
-        ConflictError: the address has an account meanwhile.
-    """
-    async with HOME.session_context() as session:
-        registration = await mail_tokens.take(session, "register", token)
-        if await find_user(session, registration.email) is not None:
-            raise ConflictError("There is an account with this address already: sign in")
-        user = await add_user(session, registration.email, registration.password_hash)
-        # Others may have registered with this address too: their passwords count no more.
-        await mail_tokens.withdraw(session, "register", registration.email)
-    audit("user.registered", user=str(user.id))
-
 
 # --- signing in ---
 
@@ -76,8 +31,9 @@ async def login(settings: LocalSettings, email: str, password: str, origin: Orig
         RateLimitedError: too many attempts.
     """
     place = throttle.network(origin.address)
+    name = account_key(email)
     pair, address, account = await throttle.count(
-        (throttle.PAIR, f"{email}|{place}"), (throttle.ADDRESS, place), (throttle.ACCOUNT, email)
+        (throttle.PAIR, f"{name}|{place}"), (throttle.ADDRESS, place), (throttle.ACCOUNT, name)
     )
     for each in (pair, address):
         if each.exceeded:
@@ -98,7 +54,7 @@ async def login(settings: LocalSettings, email: str, password: str, origin: Orig
             if current is None:
                 return None
             current.password_hash = verdict.new_hash or current.password_hash
-            await throttle.forget(session, throttle.PAIR, f"{email}|{place}")
+            await throttle.forget(session, throttle.PAIR, f"{name}|{place}")
             await throttle.forgive(session, address, account)
             return await sessions.begin(session, settings, current, origin)
 
@@ -132,16 +88,18 @@ async def forgot_password(settings: LocalSettings, email: str, origin: Origin) -
     Raises:
         RateLimitedError: too many mails were caused from there.
     """
-    if not await _may_mail(email, origin):
+    if not await may_mail(email, origin):
         return
     async with HOME.session_context() as session:
         user = await find_user(session, email)
         if user is None or user.disabled_at is not None:
-            await mail_tokens.issue(session, "nothing", email)
-            _send(session, letters.no_account(settings, email))
+            await mail_tokens.issue(session, "nothing", email, realm=current())
+            send_after(session, letters.no_account(settings, email))
         else:
-            token = await mail_tokens.issue(session, "reset", email, user_id=user.id)
-            _send(session, letters.reset_password(settings, user.email, token))
+            token = await mail_tokens.issue(
+                session, "reset", email, user_id=user.id, realm=current()
+            )
+            send_after(session, letters.reset_password(settings, user.email, token))
 
 
 async def reset_password(settings: LocalSettings, token: str, password: str) -> None:
@@ -152,16 +110,17 @@ async def reset_password(settings: LocalSettings, token: str, password: str) -> 
         ValidationFailedError: the password is refused; the token stays valid.
     """
     async with HOME.read_session_context() as reading:
-        email = (await mail_tokens.find(reading, "reset", token)).email
-    check_password(password, email, settings.password_min_length)
+        seen = await mail_tokens.find(reading, "reset", token)
+    check_password(password, seen.email, settings.password_min_length)
     password_hash = await passwords(settings).hash(password)
-    async with HOME.session_context() as session:
-        taken = await mail_tokens.take(session, "reset", token)
-        user: User | None = await session.get(User, taken.user_id, with_for_update=True)
-        if user is None or user.disabled_at is not None:
-            raise mail_tokens.not_valid()
-        await _set_password(session, settings, user, password_hash)
-        await throttle.forget(session, throttle.ACCOUNT, user.email)
+    with entered(seen.realm_id):
+        async with HOME.session_context() as session:
+            taken = await mail_tokens.take(session, "reset", token)
+            user: User | None = await session.get(User, taken.user_id, with_for_update=True)
+            if user is None or user.disabled_at is not None:
+                raise mail_tokens.not_valid()
+            await _set_password(session, settings, user, password_hash)
+            await throttle.forget(session, throttle.ACCOUNT, account_key(user.email))
     audit("password.reset", user=str(user.id))
 
 
@@ -181,7 +140,7 @@ async def change_password(
         raise not_a_user()
     check_password(new, user.email, settings.password_min_length)
     place = throttle.network(origin.address)
-    (tries,) = await throttle.count((throttle.PAIR, f"{user.email}|{place}"))
+    (tries,) = await throttle.count((throttle.PAIR, f"{account_key(user.email)}|{place}"))
     if tries.exceeded:
         raise tries.refuse()
     verdict = await _verify(settings, user, old)
@@ -206,7 +165,7 @@ async def _set_password(
     user.password_hash = password_hash
     await sessions.end_all(session, user.id)
     await mail_tokens.withdraw(session, "reset", user.email)
-    _send(session, letters.password_changed(settings, user.email))
+    send_after(session, letters.password_changed(settings, user.email))
 
 
 # --- parts ---
@@ -215,20 +174,3 @@ async def _set_password(
 def not_a_user() -> ForbiddenError:
     """Say that a token speaks for nobody in the database (any more)."""
     return ForbiddenError("The token is not of a user of this service")
-
-
-async def _may_mail(email: str, origin: Origin) -> bool:
-    """Count a mail; whether one more may be sent to this address.
-
-    Raises:
-        RateLimitedError: too many were caused from there.
-    """
-    place = throttle.network(origin.address)
-    caused, received = await throttle.count((throttle.MAILERS, place), (throttle.MAILS, email))
-    if caused.exceeded:
-        raise caused.refuse()
-    return not received.exceeded
-
-
-def _send(session: AsyncSession, mail: Mail) -> None:
-    after_commit(session, partial(send, mail))

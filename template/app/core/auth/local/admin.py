@@ -17,6 +17,7 @@ from app.core.auth.local import sessions
 from app.core.auth.local.directory import add_role, add_user, find_user, remove_role
 from app.core.auth.local.models import HOME, User
 from app.core.auth.local.passwords import check_password, passwords
+from app.core.auth.local.realms.realm import add_argument, entered, find_given
 from app.core.auth.local.schemas import normalise_email
 from app.core.auth.local.settings import LocalSettings
 from app.core.database.layout import DATABASES
@@ -140,6 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in helps.items():
         command = commands.add_parser(name, help=text)
         command.add_argument("email", type=_email)
+        add_argument(command)
         if name == "create":
             command.add_argument("--role", dest="roles", type=_role, action="append", default=[])
         if name in ("grant", "revoke"):
@@ -152,6 +154,7 @@ async def run(settings: CoreSettings, arguments: argparse.Namespace) -> str:
     async with AsyncExitStack() as stack:
         for database in DATABASES:
             await stack.enter_async_context(database.connected(settings))
+        stack.enter_context(entered(await find_given(arguments)))
         if arguments.command == "create":
             password = _read_password()
             return await create(settings, arguments.email, password, arguments.roles)

@@ -16,6 +16,18 @@ def verify_address(settings: LocalSettings, email: str, token: str) -> Mail:
     )
 
 
+def invitation(settings: LocalSettings, email: str, token: str, tenant: str) -> Mail:
+    """To somebody whom a tenant invites."""
+    return _mail(
+        settings,
+        email,
+        f"Join {tenant}",
+        f"you are invited to join {tenant}:",
+        _link(settings, "accept-invitation", token),
+        "The link works for a week and once. If you do not know them, ignore this mail.",
+    )
+
+
 def registered_already(settings: LocalSettings, email: str, token: str) -> Mail:
     """To a user whose address somebody has registered once more."""
     return _mail(

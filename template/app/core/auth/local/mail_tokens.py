@@ -4,22 +4,26 @@ Each works once and for a while, and only its hash is stored.
 """
 
 import hashlib
+import json
 import uuid
+from collections.abc import Mapping
 from datetime import timedelta
 from secrets import token_urlsafe
 from typing import Literal
 
-from sqlalchemy import CursorResult, delete, select
+from sqlalchemy import CursorResult, delete, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.auth.local.models import MailToken
+from app.core.auth.local.realms.realm import Realm, current
 from app.core.database.types import utc_now
 from app.core.errors import BadRequestError
 
-Purpose = Literal["register", "reset", "nothing"]
+Purpose = Literal["register", "invite", "reset", "nothing"]
 
 LIFETIME: dict[Purpose, timedelta] = {
     "register": timedelta(hours=24),
+    "invite": timedelta(days=7),
     "reset": timedelta(hours=1),
     "nothing": timedelta(hours=1),
 }
@@ -37,6 +41,8 @@ async def issue(
     *,
     user_id: uuid.UUID | None = None,
     password_hash: str | None = None,
+    realm: Realm = None,
+    remembered: Mapping[str, str] | None = None,
 ) -> str:
     """Make a token and store its hash."""
     token = token_urlsafe(32)
@@ -47,6 +53,8 @@ async def issue(
             email=email,
             user_id=user_id,
             password_hash=password_hash,
+            realm_id=realm,
+            notes=json.dumps(remembered or {}),
             expires_at=utc_now() + LIFETIME[purpose],
         )
     )
@@ -101,7 +109,11 @@ async def _delete(session: AsyncSession, token: MailToken) -> bool:
 
 
 async def withdraw(session: AsyncSession, purpose: Purpose, email: str) -> None:
-    """Make all tokens of this purpose worthless that were sent to an address."""
+    """Make all tokens of this purpose and realm worthless that were sent to an address."""
     await session.execute(
-        delete(MailToken).where(MailToken.email == email, MailToken.purpose == purpose)
+        delete(MailToken).where(
+            MailToken.email == email,
+            MailToken.purpose == purpose,
+            or_(MailToken.realm_id.is_(None), MailToken.realm_id == current()),
+        )
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter
 
 from app.core.auth.local.oauth.routes import oauth_router
+from app.core.auth.local.realms.joining import FURTHER_ROUTERS
 from app.core.auth.local.routes import keys_router, router
 from app.core.auth.local.sweep import sweeping
 from app.core.piece import Piece
@@ -19,6 +20,8 @@ def _routers(settings: "CoreSettings") -> Sequence[APIRouter]:
     versioned = APIRouter(prefix=f"{settings.api_v1_str}/auth")
     versioned.include_router(router)
     versioned.include_router(oauth_router(settings))
+    for further in FURTHER_ROUTERS:
+        versioned.include_router(further)
     return [keys_router, versioned]
 
 

@@ -1,8 +1,8 @@
 """What a refresh token looks like: opaque to others, and made so that reuse is recognised.
 
-It names its session and its generation and carries a random secret, all under a code that only this
-service can make (HMAC-SHA256). Of the newest token of a session a hash is stored, and nothing of
-those before: that one of them was genuine, its code says.
+It names its session, its realm and its generation and carries a random secret, all under a code
+that only this service can make (HMAC-SHA256). Of the newest token of a session a hash is stored,
+and nothing of those before: that one of them was genuine, its code says.
 """
 
 import hashlib
@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from secrets import token_bytes
 
 from app.core.auth.local.keys import derive
+from app.core.auth.local.realms.realm import Realm
 from app.core.auth.local.settings import LocalSettings
 
 _SECRET, _CODE = 24, 16
-_SIZE = 16 + 4 + _SECRET + _CODE
+_SIZE = 16 + 4 + 16 + _SECRET + _CODE
+_NOWHERE = uuid.UUID(int=0)
 LONGEST = 128
 
 
@@ -27,12 +29,14 @@ class RefreshToken:
     Attributes:
         text: what the client keeps.
         session: the session that it belongs to.
+        realm: to what its user belongs.
         generation: how many there were in this session before it.
         genuine: whether this service has made it.
     """
 
     text: str
     session: uuid.UUID
+    realm: Realm
     generation: int
     genuine: bool
 
@@ -45,11 +49,14 @@ class RefreshToken:
         return f"RefreshToken({self.session}, {self.generation})"
 
 
-def make(settings: LocalSettings, session: uuid.UUID, generation: int = 0) -> RefreshToken:
+def make(
+    settings: LocalSettings, session: uuid.UUID, realm: Realm, generation: int = 0
+) -> RefreshToken:
     """Make the token of this generation."""
-    body = session.bytes + generation.to_bytes(4) + token_bytes(_SECRET)
+    place = (realm or _NOWHERE).bytes
+    body = session.bytes + generation.to_bytes(4) + place + token_bytes(_SECRET)
     text = urlsafe_b64encode(body + _code(settings, body)).decode()
-    return RefreshToken(text, session, generation, genuine=True)
+    return RefreshToken(text, session, realm, generation, genuine=True)
 
 
 def read(settings: LocalSettings, text: str) -> RefreshToken | None:
@@ -62,9 +69,11 @@ def read(settings: LocalSettings, text: str) -> RefreshToken | None:
     if len(raw) != _SIZE or urlsafe_b64encode(raw).decode() != text:
         return None
     body, code = raw[:-_CODE], raw[-_CODE:]
+    realm = uuid.UUID(bytes=body[20:36])
     return RefreshToken(
         text,
         session=uuid.UUID(bytes=body[:16]),
+        realm=None if realm == _NOWHERE else realm,
         generation=int.from_bytes(body[16:20]),
         genuine=hmac.compare_digest(code, _code(settings, body)),
     )

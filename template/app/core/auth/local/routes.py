@@ -1,14 +1,16 @@
 """The endpoints of the service's own sign-in."""
 
 import uuid
-from typing import Annotated, cast
 
-from fastapi import APIRouter, Depends, Request, Response, status
+from fastapi import APIRouter, Depends, Response, status
 
 from app.core.auth.access import CurrentPrincipal, OptionalPrincipal, public
 from app.core.auth.local import accounts, sessions
 from app.core.auth.local.keys import OwnKeys
 from app.core.auth.local.models import HOME
+from app.core.auth.local.parts import OriginDep, SettingsDep
+from app.core.auth.local.realms import joining
+from app.core.auth.local.realms.realm import entered, find_named
 from app.core.auth.local.schemas import (
     Accepted,
     Forgotten,
@@ -17,14 +19,12 @@ from app.core.auth.local.schemas import (
     PasswordChange,
     PasswordReset,
     Refresh,
-    Registration,
     SessionList,
     SessionRead,
     Tokens,
     Verification,
 )
-from app.core.auth.local.sessions import Origin, Pair
-from app.core.auth.local.settings import LocalSettings
+from app.core.auth.local.sessions import Pair
 from app.core.auth.principal import Principal
 from app.core.errors import UnauthenticatedError
 
@@ -32,24 +32,10 @@ KEYS_PATH = "/.well-known/jwks.json"
 KEYS_ARE_KEPT = "public, max-age=300"
 
 
-async def get_settings(request: Request) -> LocalSettings:
-    """The settings of the application: a dependency."""
-    return cast("LocalSettings", request.app.state.settings)
-
-
-async def get_origin(request: Request) -> Origin:
-    """Where the request comes from: a dependency."""
-    address = request.client.host if request.client else "unknown"
-    return Origin(address, request.headers.get("user-agent", ""))
-
-
 async def never_store(response: Response) -> None:
     """Keep tokens out of caches (RFC 6749, 5.1)."""
     response.headers["Cache-Control"] = "no-store"
 
-
-SettingsDep = Annotated[LocalSettings, Depends(get_settings)]
-OriginDep = Annotated[Origin, Depends(get_origin)]
 
 router = APIRouter(tags=["auth"], dependencies=[Depends(never_store)])
 keys_router = APIRouter(tags=["auth"])
@@ -68,9 +54,11 @@ async def get_keys(settings: SettingsDep, response: Response) -> KeySet:
 
 @router.post("/register", status_code=status.HTTP_202_ACCEPTED)
 @public
-async def register(body: Registration, settings: SettingsDep, origin: OriginDep) -> Accepted:
+async def register(
+    body: joining.Registration, settings: SettingsDep, origin: OriginDep
+) -> Accepted:
     """Begin an account. The answer never tells whether there is one: a mail does."""
-    await accounts.register(settings, body.email, body.password.get_secret_value(), origin)
+    await joining.register(settings, body, origin)
     return Accepted(detail="A mail is on its way: follow its link")
 
 
@@ -78,14 +66,15 @@ async def register(body: Registration, settings: SettingsDep, origin: OriginDep)
 @public
 async def verify_email(body: Verification) -> None:
     """Finish a registration with the token from the mail."""
-    await accounts.verify_email(body.token.get_secret_value())
+    await joining.verify_email(body.token.get_secret_value())
 
 
 @router.post("/password/forgot", status_code=status.HTTP_202_ACCEPTED)
 @public
 async def forgot_password(body: Forgotten, settings: SettingsDep, origin: OriginDep) -> Accepted:
     """Ask for a mail to choose a new password. The answer never tells whether there is a user."""
-    await accounts.forgot_password(settings, body.email, origin)
+    with entered(await find_named(body)):
+        await accounts.forgot_password(settings, body.email, origin)
     return Accepted(detail="A mail is on its way: follow its link")
 
 
@@ -113,7 +102,8 @@ async def change_password(
 @public
 async def login(body: Login, settings: SettingsDep, origin: OriginDep) -> Pair:
     """Sign in with e-mail address and password."""
-    return await accounts.login(settings, body.email, body.password.get_secret_value(), origin)
+    with entered(await find_named(body)):
+        return await accounts.login(settings, body.email, body.password.get_secret_value(), origin)
 
 
 @router.post("/refresh", response_model=Tokens)
@@ -132,13 +122,13 @@ async def logout(
     principal: OptionalPrincipal, settings: SettingsDep, body: Refresh | None = None
 ) -> None:
     """End the session of the refresh token, or else that of the access token."""
-    async with HOME.session_context() as session:
-        if body is not None:
-            await sessions.end_by_token(session, settings, body.refresh_token.get_secret_value())
-        elif principal is not None:
+    if body is not None:
+        await sessions.end_by_token(settings, body.refresh_token.get_secret_value())
+    elif principal is not None:
+        async with HOME.session_context() as session:
             await sessions.end_quietly(session, user_of(principal), session_of(principal))
-        else:
-            raise UnauthenticatedError("Send the refresh token, or an access token")
+    else:
+        raise UnauthenticatedError("Send the refresh token, or an access token")
 
 
 @router.post("/logout-all", status_code=status.HTTP_204_NO_CONTENT)

@@ -10,7 +10,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from app.core.auth.local import refresh_tokens
 from app.core.auth.local.models import LONGEST_EMAIL
 from app.core.auth.local.passwords import LONGEST
-from app.core.schemas import RequestSchema, ResponseSchema
+from app.core.auth.local.realms.realm import Named
+from app.core.schemas import RequestSchema, ResponseSchema, Text
 
 # What mail servers everywhere deliver. Names with other than ASCII letters are left out on purpose:
 # two that look alike, or that a database takes for the same, must not be two accounts.
@@ -40,6 +41,7 @@ def _encodable(value: SecretStr) -> SecretStr:
 
 Email = Annotated[str, Field(max_length=LONGEST_EMAIL), AfterValidator(normalise_email)]
 Password = Annotated[SecretStr, Field(min_length=1, max_length=LONGEST), AfterValidator(_encodable)]
+Title = Annotated[Text, Field(min_length=1, max_length=200), AfterValidator(str.strip)]
 MailedToken = Annotated[SecretStr, Field(min_length=1, max_length=128)]
 RefreshText = Annotated[SecretStr, Field(min_length=1, max_length=refresh_tokens.LONGEST)]
 
@@ -50,21 +52,14 @@ class Body(RequestSchema):
     model_config = ConfigDict(str_strip_whitespace=False, hide_input_in_errors=True)
 
 
-class Registration(Body):
-    """A new account."""
-
-    email: Email
-    password: Password
-
-
-class Login(Body):
+class Login(Named, Body):
     """Who signs in."""
 
     email: Email
     password: Password
 
 
-class Forgotten(Body):
+class Forgotten(Named, Body):
     """Whose password is forgotten."""
 
     email: Email

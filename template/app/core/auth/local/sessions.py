@@ -26,6 +26,7 @@ from app.core.audit import audit
 from app.core.auth.local import refresh_tokens
 from app.core.auth.local.keys import OwnKeys
 from app.core.auth.local.models import HOME, User, UserRole, UserSession
+from app.core.auth.local.realms.realm import claims_of, current, entered
 from app.core.auth.local.refresh_tokens import RefreshToken
 from app.core.auth.local.settings import LocalSettings
 from app.core.database.types import utc_now, uuid7
@@ -77,7 +78,7 @@ async def begin(
 ) -> Granted:
     """Start a session of a user."""
     now = utc_now()
-    refresh = refresh_tokens.make(settings, uuid7())
+    refresh = refresh_tokens.make(settings, uuid7(), current())
     ends_at = now + timedelta(hours=settings.auth_session_hours)
     await _make_room(session, user.id)
     session.add(
@@ -110,6 +111,7 @@ def issue_pair(settings: LocalSettings, granted: Granted) -> Pair:
         "exp": now + settings.auth_access_token_seconds,
         "roles": granted.roles,
         "scope": "",
+        **claims_of(granted.refresh.realm),
     }
     token = OwnKeys(settings).sign(claims)
     return Pair(token, granted.refresh.text, settings.auth_access_token_seconds)
@@ -152,7 +154,8 @@ async def refresh(settings: LocalSettings, text: str) -> Pair:
     async def work(session: AsyncSession) -> Granted | Refused:
         return await _swap(session, settings, token)
 
-    outcome = await HOME.in_transaction(work, attempts=10)
+    with entered(token.realm):
+        outcome = await HOME.in_transaction(work, attempts=10)
     if outcome is Refused.LOST_RACE:
         raise ConflictError("Another request has just refreshed this session: use its tokens")
     if outcome is Refused.REUSED:
@@ -166,7 +169,7 @@ async def _swap(
     session: AsyncSession, settings: LocalSettings, old: RefreshToken
 ) -> Granted | Refused:
     now = utc_now()
-    new = refresh_tokens.make(settings, old.session, old.generation + 1)
+    new = refresh_tokens.make(settings, old.session, old.realm, old.generation + 1)
     idle_end = now + _idle(settings)
     done = await session.execute(
         update(UserSession)
@@ -269,11 +272,13 @@ async def end_all(session: AsyncSession, user_id: uuid.UUID) -> None:
     await _end(session, UserSession.user_id == user_id)
 
 
-async def end_by_token(session: AsyncSession, settings: LocalSettings, text: str) -> None:
+async def end_by_token(settings: LocalSettings, text: str) -> None:
     """End the session of a refresh token, of whatever generation; others change nothing."""
     token = refresh_tokens.read(settings, text)
     if token is not None and token.genuine:
-        await _end(session, UserSession.id == token.session)
+        with entered(token.realm):
+            async with HOME.session_context() as session:
+                await _end(session, UserSession.id == token.session)
 
 
 async def _end(session: AsyncSession, *where: ColumnElement[bool]) -> bool:

@@ -9,6 +9,7 @@ from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.auth.local.models import HOME, Attempt, MailToken, UserSession
+from app.core.auth.local.realms.realm import everywhere
 from app.core.database.types import utc_now
 
 log = structlog.get_logger(logger_name="app.auth")
@@ -24,7 +25,8 @@ async def sweep() -> None:
         for model in (MailToken, UserSession, Attempt):
             await session.execute(delete(model).where(model.expires_at <= now))
 
-    await HOME.in_transaction(work)
+    with everywhere("sweep"):
+        await HOME.in_transaction(work)
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ only this service has, so they need no place of their own.
 """
 
 import hmac
+import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
@@ -14,6 +15,7 @@ import jwt
 from jwt.utils import base64url_encode
 
 from app.core.auth.local.keys import derive
+from app.core.auth.local.realms.realm import Realm
 from app.core.auth.local.settings import LocalSettings
 from app.core.database.types import utc_now
 from app.core.errors import BadRequestError
@@ -27,12 +29,14 @@ class Handshake:
 
     Attributes:
         provider: where the browser was sent.
+        realm: to whose users it wants to belong.
         state: comes back in the address.
         nonce: comes back in an ID token.
         verifier: shows the provider that its code comes from whoever asked (PKCE, RFC 7636).
     """
 
     provider: str
+    realm: Realm
     state: str
     nonce: str
     verifier: str
@@ -48,11 +52,17 @@ def cookie_of(provider: str) -> str:
     return f"sign_in_{provider}"
 
 
-def begin(settings: LocalSettings, provider: str) -> tuple[Handshake, str]:
+def begin(settings: LocalSettings, provider: str, realm: Realm) -> tuple[Handshake, str]:
     """Start a handshake; gives it and the value of its cookie."""
     state = token_urlsafe(32)
-    claims = {"provider": provider, "state": state, "exp": utc_now() + LIFETIME}
-    return _handshake(settings, provider, state), jwt.encode(claims, _key(settings), "HS256")
+    claims = {
+        "provider": provider,
+        "realm": str(realm or ""),
+        "state": state,
+        "exp": utc_now() + LIFETIME,
+    }
+    made = _handshake(settings, provider, realm, state)
+    return made, jwt.encode(claims, _key(settings), "HS256")
 
 
 def resume(
@@ -68,22 +78,23 @@ def resume(
             cookie or "",
             _key(settings),
             algorithms=["HS256"],
-            options={"require": ["exp", "state", "provider"]},
+            options={"require": ["exp", "state", "provider", "realm"]},
         )
     except jwt.PyJWTError:
         raise _start_again() from None
     same = hmac.compare_digest(str(kept["state"]).encode(), (state or "").encode())
     if kept["provider"] != provider or not same:
         raise _start_again()
-    return _handshake(settings, provider, kept["state"])
+    realm = uuid.UUID(kept["realm"]) if kept["realm"] else None
+    return _handshake(settings, provider, realm, kept["state"])
 
 
-def _handshake(settings: LocalSettings, provider: str, state: str) -> Handshake:
+def _handshake(settings: LocalSettings, provider: str, realm: Realm, state: str) -> Handshake:
     def part(purpose: str) -> str:
         code = hmac.digest(_key(settings), f"{purpose}|{provider}|{state}".encode(), "sha256")
         return base64url_encode(code).decode()
 
-    return Handshake(provider, state, nonce=part("nonce"), verifier=part("verifier"))
+    return Handshake(provider, realm, state, nonce=part("nonce"), verifier=part("verifier"))
 
 
 def _key(settings: LocalSettings) -> bytes:

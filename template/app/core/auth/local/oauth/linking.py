@@ -4,10 +4,11 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.audit import audit
-from app.core.auth.local import mail_tokens, sessions
-from app.core.auth.local.directory import add_user, find_user
+from app.core.auth.local import sessions
+from app.core.auth.local.directory import find_user
 from app.core.auth.local.models import HOME, User, UserIdentity
 from app.core.auth.local.oauth.providers import Identity
+from app.core.auth.local.realms.joining import add_newcomer
 from app.core.auth.local.sessions import Granted, Origin, Pair
 from app.core.auth.local.settings import LocalSettings
 from app.core.errors import ForbiddenError, UnauthenticatedError
@@ -58,8 +59,7 @@ async def _link(session: AsyncSession, identity: Identity) -> User:
         raise ForbiddenError(f"Verify your e-mail address at {identity.provider} first")
     user = await find_user(session, identity.email)
     if user is None:
-        user = await add_user(session, identity.email, password_hash=None)
-        await mail_tokens.withdraw(session, "register", identity.email)
+        user = await add_newcomer(session, identity.email)
     session.add(UserIdentity(user_id=user.id, provider=identity.provider, subject=identity.subject))
     await session.flush()
     audit("identity.linked", user=str(user.id), provider=identity.provider)

@@ -3,20 +3,23 @@
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response, status
+from fastapi import APIRouter, Depends, Query, Request, Response, status
 from starlette.responses import RedirectResponse
 
 from app.core.auth.access import public
 from app.core.auth.local.oauth import handshake
 from app.core.auth.local.oauth.linking import sign_in
 from app.core.auth.local.oauth.providers import Provider, configured
-from app.core.auth.local.routes import OriginDep, SettingsDep, never_store
+from app.core.auth.local.parts import OriginDep, SettingsDep
+from app.core.auth.local.realms.realm import Realm, entered, find_asked
+from app.core.auth.local.routes import never_store
 from app.core.auth.local.schemas import Tokens
 from app.core.auth.local.sessions import Pair
 from app.core.auth.local.settings import LocalSettings
 from app.core.errors import UnauthenticatedError
 
 LONGEST = 4096
+RealmDep = Annotated[Realm, Depends(find_asked)]
 
 
 def oauth_router(settings: LocalSettings) -> APIRouter:
@@ -38,9 +41,9 @@ def oauth_router(settings: LocalSettings) -> APIRouter:
 
 def _begin(provider: Provider) -> Callable[..., Awaitable[str]]:
     @public
-    async def begin(settings: SettingsDep, response: Response) -> str:
+    async def begin(settings: SettingsDep, realm: RealmDep, response: Response) -> str:
         """Send the browser to the provider."""
-        begun, cookie = handshake.begin(settings, provider.name)
+        begun, cookie = handshake.begin(settings, provider.name, realm)
         address = await provider.address(begun)
         response.set_cookie(
             handshake.cookie_of(provider.name),
@@ -74,7 +77,8 @@ def _finish(provider: Provider) -> Callable[..., Awaitable[Pair]]:
         if code is None:
             raise UnauthenticatedError("The provider has not signed you in")
         identity = await provider.identify(code, begun, iss)
-        pair = await sign_in(settings, identity, origin)
+        with entered(begun.realm):
+            pair = await sign_in(settings, identity, origin)
         response.delete_cookie(cookie, path=_path(settings))
         await never_store(response)
         return pair
