@@ -64,7 +64,7 @@ def service(settings: Settings, app: FastAPI) -> FastAPI:
 
 
 @pytest.fixture
-async def caller(service: FastAPI) -> AsyncIterator[AsyncClient]:
+async def caller(service: FastAPI, rolled_back: None) -> AsyncIterator[AsyncClient]:
     async with caller_of(service, headers={}) as caller:
         yield caller
 

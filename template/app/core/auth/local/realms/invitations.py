@@ -20,8 +20,11 @@ from app.core.tenancy.scope import current_tenant
 
 router = APIRouter(prefix="/invitations", tags=["auth"])
 
-InvitedRole = Literal["member", "admin"]
-INVITING = ("owner", "admin")
+InvitedRole = Literal["member", "manager"]
+"""Not `admin`: that is the service's operator, who is made by the command only. Anybody may found a
+tenant, and whatever its owner can give away, everybody can have."""
+INVITING = ("owner", "manager", "admin")
+"""Who may invite. Managers invite members only."""
 
 
 class Invitation(Body):
@@ -44,7 +47,7 @@ class Acceptance(Body):
 async def invite(
     body: Invitation, principal: CurrentPrincipal, settings: SettingsDep, origin: OriginDep
 ) -> Accepted:
-    """Invite somebody into the caller's tenant; only owners invite administrators."""
+    """Invite somebody into the caller's tenant; only owners invite managers."""
     _check_rights(principal, body.role)
     async with HOME.read_session_context() as reading:
         tenant = await reading.get(Tenant, current_tenant())
@@ -69,8 +72,8 @@ async def invite(
 
 
 def _check_rights(principal: Principal, role: InvitedRole) -> None:
-    if role != "member" and INVITING[0] not in principal.roles:
-        raise ForbiddenError(f"Only an {INVITING[0]} invites as {role}")
+    if role == "manager" and principal.roles.isdisjoint({"owner", "admin"}):
+        raise ForbiddenError("Only an owner invites managers")
 
 
 @router.post("/accept", status_code=status.HTTP_204_NO_CONTENT)
