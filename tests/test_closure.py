@@ -19,7 +19,6 @@ RENDERER = Renderer(TEMPLATE)
 
 USED_OTHERWISE = {
     "aiosqlite": "SQLAlchemy loads it for sqlite+aiosqlite://",
-    "anyio": "its pytest plugin runs the asynchronous tests",
     "asyncmy": "SQLAlchemy loads it for mysql+asyncmy://",
     "asyncpg": "SQLAlchemy loads it for postgresql+asyncpg://",
     "httptools": "uvicorn parses HTTP with it when it is there",

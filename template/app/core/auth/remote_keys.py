@@ -109,13 +109,13 @@ class RemoteKeys:
     async def _download(self, client: AsyncClient) -> dict[str | None, PyJWK]:
         address = self.address
         if self.issuer is not None:
-            document = await _read_json(client, address)
+            document = await read_json(client, address)
             if document["issuer"] != self.issuer:  # to the letter: so do tokens spell it
                 raise ValueError(f"the issuer calls itself {document['issuer']!r:.200}")
             address = document["jwks_uri"]
             if urlsplit(address).scheme != urlsplit(self.issuer).scheme:
                 raise ValueError("the keys are not where the issuer is safe")
-        found = PyJWKSet.from_dict(await _read_json(client, address)).keys
+        found = PyJWKSet.from_dict(await read_json(client, address)).keys
         keys = {key.key_id: key for key in found if algorithms_of(key) and _signs(key)}
         if not keys:
             raise ValueError("there is no key that signs")
@@ -127,7 +127,13 @@ def _signs(key: PyJWK) -> bool:
     return key.public_key_use in (None, "sig") and not published_in_full
 
 
-async def _read_json(client: AsyncClient, address: str) -> dict[str, Any]:
+async def read_json(client: AsyncClient, address: str) -> Any:
+    """Read a document of an issuer.
+
+    Raises:
+        HTTPError: the issuer does not answer, or by an error.
+        ValueError: it is no JSON, too large, or elsewhere.
+    """
     # Redirects are not followed: whoever can redirect the address could serve keys of their own.
     async with client.stream("GET", address) as response:
         response.raise_for_status()  # a redirect is an error too
@@ -136,8 +142,7 @@ async def _read_json(client: AsyncClient, address: str) -> dict[str, Any]:
             body += chunk
             if len(body) > LARGEST_DOCUMENT:
                 raise ValueError("the document is too large")
-    document: dict[str, Any] = json.loads(body)
-    return document
+    return json.loads(body)
 
 
 @cache

@@ -9,6 +9,9 @@ from tests.core.issuing.signing import Claims
 PATHS = {"/.well-known/jwks.json": "key_set"}
 PAGE = "https://app.example.com"
 
+PUBLIC: frozenset[str] = frozenset()
+"""Endpoints that the provider adds and leaves open."""
+
 PRODUCTION: dict[str, str] = {
     "CLERK_ISSUER": "https://clerk.example.com",
     "CLERK_AUTHORIZED_PARTIES": PAGE,

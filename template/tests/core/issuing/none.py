@@ -6,6 +6,9 @@ from typing import Any
 
 from tests.core.issuing.base import Issuer
 
+PUBLIC: frozenset[str] = frozenset()
+"""Endpoints that the provider adds and leaves open."""
+
 PRODUCTION: dict[str, str] = {}
 
 

@@ -9,6 +9,9 @@ from tests.core.issuing.signing import Claims
 PATHS = {"/.well-known/openid-configuration": "discovery", "/keys": "key_set"}
 AUDIENCE = "https://api.example.com"
 
+PUBLIC: frozenset[str] = frozenset()
+"""Endpoints that the provider adds and leaves open."""
+
 PRODUCTION: dict[str, str] = {"OIDC_ISSUER": "https://login.example.com", "OIDC_AUDIENCE": AUDIENCE}
 """What production accepts, without anybody there."""
 

@@ -8,6 +8,9 @@ from tests.core.issuing.signing import Claims
 
 PATHS = {"/auth/v1/.well-known/jwks.json": "key_set"}
 
+PUBLIC: frozenset[str] = frozenset()
+"""Endpoints that the provider adds and leaves open."""
+
 PRODUCTION: dict[str, str] = {"SUPABASE_URL": "https://abcdefghijklmnopqrst.supabase.co"}
 """What production accepts, without anybody there."""
 

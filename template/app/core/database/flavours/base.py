@@ -1,11 +1,11 @@
 """The shape of a flavour."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, Connection
+from sqlalchemy import URL, Connection, Executable, Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -33,6 +33,8 @@ class Flavour:
         broken_rule: whether an error that is no IntegrityError says that a row breaks a rule of its
             table.
         refused_value: whether an error says that a value cannot be stored.
+        upsert: inserts a row, or changes the one that has its primary key; the changes may look at
+            the columns of that row. They are made in the order of the table's columns.
         migration_limits: statements that set the limits of a migration, given the seconds that one
             of its statements may take.
         migration_lock: holds off other migrators, given the seconds to wait for them and those that
@@ -51,5 +53,6 @@ class Flavour:
     refused_login: Callable[[Exception], bool]
     broken_rule: Callable[[DBAPIError], bool]
     refused_value: Callable[[DBAPIError], bool]
+    upsert: Callable[[Table, Mapping[str, Any], Mapping[str, Any]], Executable]
     migration_limits: Callable[[int], list[str]]
     migration_lock: Callable[[Connection, int, int], AbstractContextManager[None]]

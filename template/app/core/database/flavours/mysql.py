@@ -1,10 +1,11 @@
 """MySQL and MariaDB by asyncmy."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, Connection, text
+from sqlalchemy import URL, Connection, Executable, Table, text
+from sqlalchemy.dialects.mysql import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -60,6 +61,10 @@ def _number(error: DBAPIError) -> int:
     return int(error.orig.args[0]) if error.orig and error.orig.args else 0
 
 
+def _upsert(table: Table, values: Mapping[str, Any], changes: Mapping[str, Any]) -> Executable:
+    return insert(table).values(**values).on_duplicate_key_update(**changes)
+
+
 def _migration_limits(statement: int) -> list[str]:
     # The comment is run by MariaDB only, see above.
     return [f"SET /*M! max_statement_time = {statement}, */ lock_wait_timeout = 5"]
@@ -95,6 +100,7 @@ FLAVOUR = Flavour(
     refused_login=_refused_login,
     broken_rule=_broken_rule,
     refused_value=_refused_value,
+    upsert=_upsert,
     migration_limits=_migration_limits,
     migration_lock=_migration_lock,
 )

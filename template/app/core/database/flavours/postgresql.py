@@ -1,11 +1,12 @@
 """PostgreSQL by asyncpg."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from sqlalchemy import URL, Connection, event, text
+from sqlalchemy import URL, Connection, Executable, Table, event, text
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -83,6 +84,11 @@ def _state(error: DBAPIError) -> str:
     return str(getattr(error.orig, "sqlstate", ""))
 
 
+def _upsert(table: Table, values: Mapping[str, Any], changes: Mapping[str, Any]) -> Executable:
+    keys = [column.name for column in table.primary_key]
+    return insert(table).values(**values).on_conflict_do_update(index_elements=keys, set_=changes)
+
+
 def _migration_limits(statement: int) -> list[str]:
     # Waiting long for a table's lock would hold up every request that queues behind it.
     return ["SET lock_timeout = '5s'", f"SET statement_timeout = '{statement}s'"]
@@ -120,6 +126,7 @@ FLAVOUR = Flavour(
     refused_login=_refused_login,
     broken_rule=lambda _: False,
     refused_value=_refused_value,
+    upsert=_upsert,
     migration_limits=_migration_limits,
     migration_lock=_migration_lock,
 )

@@ -1,10 +1,11 @@
 """SQLite by aiosqlite."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, Connection, event
+from sqlalchemy import URL, Connection, Executable, Table, event
+from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -65,6 +66,11 @@ def _refused_value(error: DBAPIError) -> bool:
     return False
 
 
+def _upsert(table: Table, values: Mapping[str, Any], changes: Mapping[str, Any]) -> Executable:
+    keys = [column.name for column in table.primary_key]
+    return insert(table).values(**values).on_conflict_do_update(index_elements=keys, set_=changes)
+
+
 def _migration_limits(statement: int) -> list[str]:
     """SQLite has no limits for statements."""
     return []
@@ -96,6 +102,7 @@ FLAVOUR = Flavour(
     refused_login=_refused_login,
     broken_rule=lambda _: False,
     refused_value=_refused_value,
+    upsert=_upsert,
     migration_limits=_migration_limits,
     migration_lock=_migration_lock,
 )

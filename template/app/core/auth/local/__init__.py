@@ -1,0 +1,1 @@
+"""Sign-in by the service itself: users with passwords in its own database."""

@@ -1,0 +1,176 @@
+"""What users do with their accounts: sign in, choose passwords.
+
+Nobody learns here who has an account: answers are the same for addresses that are known and for
+those that are not, as much is computed and stored for them, and only a mail tells the owner.
+"""
+
+import uuid
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.audit import audit
+from app.core.auth.local import letters, mail_tokens, sessions, throttle
+from app.core.auth.local.directory import find_user
+from app.core.auth.local.models import HOME, User
+from app.core.auth.local.parts import account_key, may_mail, send_after
+from app.core.auth.local.passwords import Verdict, check_password, passwords
+from app.core.auth.local.realms.realm import current, entered
+from app.core.auth.local.sessions import Granted, Origin, Pair
+from app.core.auth.local.settings import LocalSettings
+from app.core.database.types import uuid7
+from app.core.errors import ConflictError, ForbiddenError, UnauthenticatedError
+
+# --- signing in ---
+
+
+async def login(settings: LocalSettings, email: str, password: str, origin: Origin) -> Pair:
+    """Sign a user in by a password.
+
+    Raises:
+        UnauthenticatedError: address or password are wrong; nobody learns which.
+        RateLimitedError: too many attempts.
+    """
+    place = throttle.network(origin.address)
+    name = account_key(email)
+    pair, address, account = await throttle.count(
+        (throttle.PAIR, f"{name}|{place}"), (throttle.ADDRESS, place), (throttle.ACCOUNT, name)
+    )
+    for each in (pair, address):
+        if each.exceeded:
+            raise each.refuse()
+    async with HOME.read_session_context() as reading:
+        user = await find_user(reading, email)
+        identifier = user.id if user else uuid7()
+        known = await sessions.is_known(reading, identifier, origin.address)
+    if account.exceeded and not known:
+        raise account.refuse()
+
+    verdict = await _verify(settings, user, password)
+    granted = None
+    if user is not None and verdict.right:
+
+        async def work(session: AsyncSession) -> Granted | None:
+            current = await _unchanged(session, user)
+            if current is None:
+                return None
+            current.password_hash = verdict.new_hash or current.password_hash
+            await throttle.forget(session, throttle.PAIR, f"{name}|{place}")
+            await throttle.forgive(session, address, account)
+            return await sessions.begin(session, settings, current, origin)
+
+        granted = await HOME.in_transaction(work)
+    if granted is None:
+        audit("login.failed", user=str(user.id) if user else None, address=origin.address)
+        raise UnauthenticatedError("The e-mail address or the password is wrong")
+    audit("login.succeeded", user=str(granted.user.id), address=origin.address)
+    return sessions.issue_pair(settings, granted)
+
+
+async def _verify(settings: LocalSettings, user: User | None, password: str) -> Verdict:
+    stored = None if user is None or user.disabled_at is not None else user.password_hash
+    return await passwords(settings).verify(password, stored)
+
+
+async def _unchanged(session: AsyncSession, seen: User) -> User | None:
+    """Lock a user, unless the password was changed while it was being verified."""
+    current: User | None = await session.get(User, seen.id, with_for_update=True)
+    if current is None or current.disabled_at or current.password_hash != seen.password_hash:
+        return None
+    return current
+
+
+# --- passwords ---
+
+
+async def forgot_password(settings: LocalSettings, email: str, origin: Origin) -> None:
+    """Send a mail by which its reader can choose a new password, if there is an account.
+
+    Raises:
+        RateLimitedError: too many mails were caused from there.
+    """
+    if not await may_mail(email, origin):
+        return
+    async with HOME.session_context() as session:
+        user = await find_user(session, email)
+        if user is None or user.disabled_at is not None:
+            await mail_tokens.issue(session, "nothing", email, realm=current())
+            send_after(session, letters.no_account(settings, email))
+        else:
+            token = await mail_tokens.issue(
+                session, "reset", email, user_id=user.id, realm=current()
+            )
+            send_after(session, letters.reset_password(settings, user.email, token))
+
+
+async def reset_password(settings: LocalSettings, token: str, password: str) -> None:
+    """Choose a new password by a token from a mail; all sessions end.
+
+    Raises:
+        BadRequestError: the token is not valid.
+        ValidationFailedError: the password is refused; the token stays valid.
+    """
+    async with HOME.read_session_context() as reading:
+        seen = await mail_tokens.find(reading, "reset", token)
+    check_password(password, seen.email, settings.password_min_length)
+    password_hash = await passwords(settings).hash(password)
+    with entered(seen.realm_id):
+        async with HOME.session_context() as session:
+            taken = await mail_tokens.take(session, "reset", token)
+            user: User | None = await session.get(User, taken.user_id, with_for_update=True)
+            if user is None or user.disabled_at is not None:
+                raise mail_tokens.not_valid()
+            await _set_password(session, settings, user, password_hash)
+            await throttle.forget(session, throttle.ACCOUNT, account_key(user.email))
+    audit("password.reset", user=str(user.id))
+
+
+async def change_password(
+    settings: LocalSettings, user_id: uuid.UUID, old: str, new: str, origin: Origin
+) -> Pair:
+    """Replace a password; all sessions end, and a new one begins.
+
+    Raises:
+        ForbiddenError: the present password is another one.
+        ValidationFailedError: the new password is refused.
+        RateLimitedError: too many attempts.
+    """
+    async with HOME.read_session_context() as reading:
+        user = await reading.get(User, user_id)
+    if user is None:
+        raise not_a_user()
+    check_password(new, user.email, settings.password_min_length)
+    place = throttle.network(origin.address)
+    (tries,) = await throttle.count((throttle.PAIR, f"{account_key(user.email)}|{place}"))
+    if tries.exceeded:
+        raise tries.refuse()
+    verdict = await _verify(settings, user, old)
+    if not verdict.right:
+        audit("password.change_failed", user=str(user.id), address=origin.address)
+        raise ForbiddenError("The present password is another one")
+    password_hash = await passwords(settings).hash(new)
+    async with HOME.session_context() as session:
+        current = await _unchanged(session, user)
+        if current is None:
+            raise ConflictError("The password was changed meanwhile")
+        await _set_password(session, settings, current, password_hash)
+        await throttle.forgive(session, tries)
+        granted = await sessions.begin(session, settings, current, origin)
+    audit("password.changed", user=str(user.id))
+    return sessions.issue_pair(settings, granted)
+
+
+async def _set_password(
+    session: AsyncSession, settings: LocalSettings, user: User, password_hash: str
+) -> None:
+    user.password_hash = password_hash
+    await sessions.end_all(session, user.id)
+    await mail_tokens.withdraw(session, "reset", user.email)
+    send_after(session, letters.password_changed(settings, user.email))
+
+
+# --- parts ---
+
+
+def not_a_user() -> ForbiddenError:
+    """Say that a token speaks for nobody in the database (any more)."""
+    return ForbiddenError("The token is not of a user of this service")

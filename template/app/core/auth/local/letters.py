@@ -1,0 +1,86 @@
+"""The mails that users get. Links carry tokens behind #, which browsers send to nobody."""
+
+from app.core.auth.local.settings import LocalSettings
+from app.core.mail import Mail
+
+
+def verify_address(settings: LocalSettings, email: str, token: str) -> Mail:
+    """To somebody who has registered."""
+    return _mail(
+        settings,
+        email,
+        "Verify your e-mail address",
+        "please verify that this e-mail address is yours:",
+        _link(settings, "verify-email", token),
+        "The link works for 24 hours and once. If you have not registered, ignore this mail.",
+    )
+
+
+def invitation(settings: LocalSettings, email: str, token: str, tenant: str) -> Mail:
+    """To somebody whom a tenant invites."""
+    return _mail(
+        settings,
+        email,
+        f"Join {tenant}",
+        f"you are invited to join {tenant}:",
+        _link(settings, "accept-invitation", token),
+        "The link works for a week and once. If you do not know them, ignore this mail.",
+    )
+
+
+def registered_already(settings: LocalSettings, email: str, token: str) -> Mail:
+    """To a user whose address somebody has registered once more."""
+    return _mail(
+        settings,
+        email,
+        "You have an account already",
+        "somebody, probably you, has registered with this e-mail address, which has an account"
+        " already. If you have forgotten your password, choose a new one:",
+        _link(settings, "reset-password", token),
+        "The link works for an hour and once. Otherwise ignore this mail: nothing has changed.",
+    )
+
+
+def reset_password(settings: LocalSettings, email: str, token: str) -> Mail:
+    """To a user who has forgotten the password."""
+    return _mail(
+        settings,
+        email,
+        "Choose a new password",
+        "somebody, probably you, wants to choose a new password:",
+        _link(settings, "reset-password", token),
+        "The link works for an hour and once. Otherwise ignore this mail: nothing has changed.",
+    )
+
+
+def no_account(settings: LocalSettings, email: str) -> Mail:
+    """To an address for which somebody wants a new password, and which has no account."""
+    return _mail(
+        settings,
+        email,
+        "You have no account",
+        "somebody, probably you, wants to choose a new password, but there is no account with this"
+        " e-mail address. Perhaps you have registered with another one.",
+    )
+
+
+def password_changed(settings: LocalSettings, email: str) -> Mail:
+    """To a user whose password is a new one."""
+    return _mail(
+        settings,
+        email,
+        "Your password was changed",
+        "your password was changed, and you are signed out everywhere else. If that was not you,"
+        " choose a new one at once:",
+        f"{settings.auth_pages_url.rstrip('/')}/forgot-password",
+    )
+
+
+def _link(settings: LocalSettings, page: str, token: str) -> str:
+    return f"{settings.auth_pages_url.rstrip('/')}/{page}#{token}"
+
+
+def _mail(settings: LocalSettings, email: str, subject: str, *paragraphs: str) -> Mail:
+    name = settings.project_name
+    text = "\n\n".join(("Hello,", *paragraphs, name))
+    return Mail(to=email, subject=f"{subject} - {name}", text=f"{text}\n")

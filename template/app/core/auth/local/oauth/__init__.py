@@ -1,0 +1,1 @@
+"""Sign-in through Google and GitHub, for whoever configures it."""

@@ -1,0 +1,242 @@
+"""Google and GitHub: where they are asked, and whom their answers name."""
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import urlencode, urlsplit
+
+import structlog
+from httpx2 import AsyncClient, HTTPError
+from pydantic import SecretStr
+
+from app.core.auth.local.oauth.handshake import Handshake
+from app.core.auth.local.schemas import normalise_email
+from app.core.auth.local.settings import LocalSettings
+from app.core.auth.remote_keys import read_json, remote_keys
+from app.core.auth.tokens import TokenRefusedError, TokenRules, Verifier
+from app.core.errors import BadRequestError, ExternalServiceError, UnauthenticatedError
+
+log = structlog.get_logger(logger_name="app.auth")
+
+TIMEOUT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom a provider knows somebody as.
+
+    Attributes:
+        provider: its name.
+        subject: its name for them, which never changes.
+        email: their address, only if the provider has verified it.
+    """
+
+    provider: str
+    subject: str
+    email: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """What a provider knows this service by."""
+
+    id: str
+    secret: SecretStr
+    redirect_uri: str
+
+
+class Provider(Protocol):
+    """Somebody else who can say who is there."""
+
+    name: str
+
+    async def address(self, handshake: Handshake) -> str:
+        """Where to send the browser.
+
+        Raises:
+            ExternalServiceError: the provider does not answer.
+        """
+
+    async def identify(self, code: str, handshake: Handshake, issuer: str | None) -> Identity:
+        """Ask who has brought a code.
+
+        Raises:
+            BadRequestError: the answer comes from another issuer.
+            UnauthenticatedError: the provider does not accept the code.
+            ExternalServiceError: the provider does not answer, or nonsense.
+        """
+
+
+def configured(settings: LocalSettings) -> list[Provider]:
+    """The providers that are switched on."""
+    return [made for make in (_google, _github) if (made := make(settings)) is not None]
+
+
+def _google(settings: LocalSettings) -> Provider | None:
+    client = _client(settings, "google", settings.google_client_id, settings.google_client_secret)
+    return Google(client, settings.google_issuer.rstrip("/")) if client else None
+
+
+def _github(settings: LocalSettings) -> Provider | None:
+    client = _client(settings, "github", settings.github_client_id, settings.github_client_secret)
+    if client is None:
+        return None
+    return GitHub(client, settings.github_url.rstrip("/"), settings.github_api_url.rstrip("/"))
+
+
+def _client(
+    settings: LocalSettings, name: str, identifier: str | None, secret: SecretStr | None
+) -> Client | None:
+    if identifier is None or secret is None:
+        return None
+    redirect = f"{settings.jwt_issuer}{settings.api_v1_str}/auth/oauth/{name}/callback"
+    return Client(identifier, secret, redirect)
+
+
+class Google:
+    """OpenID Connect, found by discovery: https://developers.google.com/identity/openid-connect."""
+
+    name = "google"
+
+    def __init__(self, client: Client, issuer: str) -> None:
+        self.client = client
+        self.issuer = issuer
+        self.discovery = f"{issuer}/.well-known/openid-configuration"
+        rules = TokenRules(provider=self.name, issuer=issuer, audience=client.id)
+        self.verifier = Verifier(rules, remote_keys(self.discovery, issuer=issuer))
+
+    async def address(self, handshake: Handshake) -> str:
+        """Where to send the browser."""
+        endpoint = await self._endpoint("authorization_endpoint")
+        more = {"scope": "openid email", "nonce": handshake.nonce}
+        return _with_query(endpoint, _question(self.client, handshake, **more))
+
+    async def identify(self, code: str, handshake: Handshake, issuer: str | None) -> Identity:
+        """Ask who has brought a code, and believe only what is signed for this sign-in."""
+        if issuer not in (None, self.issuer):
+            raise BadRequestError("The answer comes from another provider")  # RFC 9207, 2.4
+        endpoint = await self._endpoint("token_endpoint")
+        answer = await _swap(self.name, endpoint, self.client, code, handshake)
+        try:
+            claims = (await self.verifier.principal(str(answer.get("id_token")))).claims
+        except TokenRefusedError:
+            raise _refused() from None
+        if not hmac.compare_digest(str(claims.get("nonce")).encode(), handshake.nonce.encode()):
+            raise _refused()
+        verified = claims.get("email_verified") is True
+        return Identity(self.name, claims["sub"], _email(claims.get("email") if verified else None))
+
+    async def _endpoint(self, name: str) -> str:
+        document = await _ask(self.name, self.discovery)
+        endpoint = str(document.get(name))
+        genuine = str(document.get("issuer")).rstrip("/") == self.issuer
+        if not genuine or urlsplit(endpoint).scheme != urlsplit(self.issuer).scheme:
+            raise _nonsense(self.name)
+        return endpoint
+
+
+class GitHub:
+    """OAuth with an API of its own: https://docs.github.com/apps/oauth-apps."""
+
+    name = "github"
+
+    def __init__(self, client: Client, url: str, api: str) -> None:
+        self.client = client
+        self.url = url
+        self.api = api
+
+    async def address(self, handshake: Handshake) -> str:
+        """Where to send the browser."""
+        query = _question(self.client, handshake, scope="user:email")
+        return _with_query(f"{self.url}/login/oauth/authorize", query)
+
+    async def identify(self, code: str, handshake: Handshake, issuer: str | None) -> Identity:
+        """Ask who has brought a code."""
+        if issuer not in (None, f"{self.url}/login/oauth"):
+            raise BadRequestError("The answer comes from another provider")  # RFC 9207, 2.4
+        endpoint = f"{self.url}/login/oauth/access_token"
+        answer = await _swap(self.name, endpoint, self.client, code, handshake)
+        token = answer.get("access_token")
+        if not isinstance(token, str):
+            raise _refused()  # it says so with status 200
+        user = await _ask(self.name, f"{self.api}/user", token)
+        emails = await _ask(self.name, f"{self.api}/user/emails", token)
+        if not isinstance(user.get("id"), int) or not isinstance(emails, list):
+            raise _nonsense(self.name)
+        verified = (
+            each.get("email") for each in emails if each.get("primary") and each.get("verified")
+        )
+        return Identity(self.name, str(user["id"]), _email(next(verified, None)))
+
+
+def _question(client: Client, handshake: Handshake, **more: str) -> dict[str, str]:
+    return {
+        "response_type": "code",
+        "client_id": client.id,
+        "redirect_uri": client.redirect_uri,
+        "state": handshake.state,
+        "code_challenge": handshake.challenge,
+        "code_challenge_method": "S256",
+        **more,
+    }
+
+
+def _with_query(address: str, query: Mapping[str, str]) -> str:
+    return f"{address}{'&' if '?' in address else '?'}{urlencode(query)}"
+
+
+def _email(value: object) -> str | None:
+    try:
+        return normalise_email(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+async def _swap(
+    name: str, endpoint: str, client: Client, code: str, handshake: Handshake
+) -> dict[str, Any]:
+    """Swap a code for tokens (RFC 6749, 4.1.3)."""
+    body = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": client.redirect_uri,
+        "client_id": client.id,
+        "client_secret": client.secret.get_secret_value(),
+        "code_verifier": handshake.verifier,
+    }
+    try:
+        async with AsyncClient(timeout=TIMEOUT_SECONDS) as http:
+            headers = {"Accept": "application/json"}
+            answer = await http.post(endpoint, data=body, headers=headers)
+            if answer.status_code in (400, 401, 403):
+                raise _refused()
+            answer.raise_for_status()
+            found = answer.json()
+    except (HTTPError, ValueError) as error:
+        raise _silent(name, error) from None
+    if not isinstance(found, dict):
+        raise _nonsense(name)
+    return found
+
+
+async def _ask(name: str, address: str, token: str | None = None) -> Any:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        async with AsyncClient(timeout=TIMEOUT_SECONDS, headers=headers) as http:
+            return await read_json(http, address)
+    except (HTTPError, ValueError) as error:
+        raise _silent(name, error) from None
+
+
+def _silent(name: str, error: Exception) -> ExternalServiceError:
+    log.warning("sign-in provider failed", provider=name, reason=type(error).__name__)
+    return ExternalServiceError(f"The provider {name} does not answer: try again later")
+
+
+def _nonsense(name: str) -> ExternalServiceError:
+    return ExternalServiceError(f"The provider {name} answers something else than it should")
+
+
+def _refused() -> UnauthenticatedError:
+    return UnauthenticatedError("The provider does not confirm this sign-in: begin again")

@@ -1,0 +1,52 @@
+"""What several endpoints need."""
+
+from functools import partial
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.auth.local import throttle
+from app.core.auth.local.realms.realm import current
+from app.core.auth.local.sessions import Origin
+from app.core.auth.local.settings import LocalSettings
+from app.core.database.handle import after_commit
+from app.core.mail import Mail, send
+
+
+async def get_settings(request: Request) -> LocalSettings:
+    """The settings of the application: a dependency."""
+    return cast("LocalSettings", request.app.state.settings)
+
+
+async def get_origin(request: Request) -> Origin:
+    """Where the request comes from: a dependency."""
+    address = request.client.host if request.client else "unknown"
+    return Origin(address, request.headers.get("user-agent", ""))
+
+
+SettingsDep = Annotated[LocalSettings, Depends(get_settings)]
+OriginDep = Annotated[Origin, Depends(get_origin)]
+
+
+def account_key(email: str) -> str:
+    """Name an account, or what might be one."""
+    return f"{current()}|{email}"
+
+
+async def may_mail(email: str, origin: Origin) -> bool:
+    """Count a mail; whether one more may be sent to this address.
+
+    Raises:
+        RateLimitedError: too many were caused from there.
+    """
+    place = throttle.network(origin.address)
+    caused, received = await throttle.count((throttle.MAILERS, place), (throttle.MAILS, email))
+    if caused.exceeded:
+        raise caused.refuse()
+    return not received.exceeded
+
+
+def send_after(session: AsyncSession, mail: Mail) -> None:
+    """Send a mail once what it speaks of is stored."""
+    after_commit(session, partial(send, mail))

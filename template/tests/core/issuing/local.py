@@ -1,0 +1,109 @@
+"""Issues tokens as the service itself does, with its own keys."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from secrets import token_hex
+from time import time
+from typing import Any
+from uuid import uuid4
+
+from app.core.auth.local.keys import ALGORITHM, KeyPair, OwnKeys
+from app.core.auth.provider import AuthSettings
+from tests.core.issuing.signing import Claims, SigningKey
+from tests.core.local.realms.realm import PUBLIC as REALM_PUBLIC
+from tests.core.mailbox import Mailbox
+
+PUBLIC = frozenset(
+    {
+        "/.well-known/jwks.json",
+        "/api/v1/auth/register",
+        "/api/v1/auth/verify-email",
+        "/api/v1/auth/login",
+        "/api/v1/auth/refresh",
+        "/api/v1/auth/logout",
+        "/api/v1/auth/password/forgot",
+        "/api/v1/auth/password/reset",
+        *REALM_PUBLIC,
+    }
+)
+"""Endpoints that the provider adds and leaves open."""
+
+PRODUCTION: dict[str, str] = {
+    "AUTH_ISSUER": "https://api.example.com",
+    "AUTH_PAGES_URL": "https://app.example.com",
+    "SMTP_URL": "smtps://mail.example.com",
+}
+"""What production accepts, without anybody there."""
+
+
+class OwnKey(SigningKey):
+    """The key that the service signs with."""
+
+    def __init__(self, pair: KeyPair) -> None:
+        self.id = pair.id
+        self.algorithm = ALGORITHM
+        self.private = pair.private
+
+
+class LocalIssuer:
+    """Issues tokens for whomever, with the keys that the environment gives.
+
+    Attributes:
+        mailbox: what the service sends arrives here.
+    """
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self.mailbox = mailbox
+        self.secret = token_hex(32)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return {
+            "JWT_SECRET": self.secret,
+            "SMTP_URL": f"smtp://127.0.0.1:{self.mailbox.port}",
+            # As little work as argon2 allows.
+            "ARGON2_MEMORY_KIB": "8",
+            "ARGON2_PASSES": "1",
+            "ARGON2_LANES": "1",
+        }
+
+    @property
+    def key(self) -> SigningKey:
+        return OwnKey(OwnKeys(AuthSettings()).current)
+
+    def claims(
+        self,
+        subject: str = "somebody",
+        *,
+        tenant: str | None = None,
+        roles: Iterable[str] = (),
+        scopes: Iterable[str] = (),
+        **changes: Any,
+    ) -> Claims:
+        settings = AuthSettings()
+        now = int(time())
+        described = {
+            "iss": settings.jwt_issuer,
+            "aud": settings.jwt_audience,
+            "sub": subject,
+            "sid": str(uuid4()),
+            "jti": uuid4().hex,
+            "iat": now,
+            "exp": now + 3600,
+            "tenant": tenant,
+            "roles": sorted(roles),
+            "scope": " ".join(scopes),
+        }
+        described |= changes
+        return {name: value for name, value in described.items() if value is not None}
+
+    def token(self, subject: str = "somebody", **claims: Any) -> str:
+        return OwnKeys(AuthSettings()).sign(self.claims(subject, **claims))
+
+
+@contextmanager
+def issuing(certificate: Path | None = None) -> Iterator[LocalIssuer]:
+    del certificate  # it serves nothing itself
+    with Mailbox().running() as mailbox:
+        yield LocalIssuer(mailbox)

@@ -1,0 +1,1 @@
+"""What calls say besides e-mail addresses, where users belong to tenants and where not."""
