@@ -17,10 +17,9 @@ from app.core.auth import CurrentPrincipal, OptionalPrincipal, public, require_r
 from app.core.auth.access import is_public
 from app.core.auth.tokens import TokenRules
 from tests.core.issuing.base import Issuer, bearer
+from tests.core.issuing.provider import PUBLIC
 from tests.core.log import AuditLog
 from tests.core.plugin import caller_of, with_changes
-from tests.core.issuing.provider import PUBLIC
-from tests.core.plugin import caller_of
 
 ME = "/api/v1/auth/me"
 OPEN = {

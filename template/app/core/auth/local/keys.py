@@ -20,8 +20,10 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from jwt import PyJWK
 from jwt.algorithms import ECAlgorithm
 from jwt.utils import base64url_encode
+from pydantic import SecretStr
 
 from app.core.auth.local.settings import LocalSettings
+from app.core.secrets import secrets as store
 
 ALGORITHM = "ES256"
 _CURVE = ec.SECP256R1()
@@ -40,10 +42,12 @@ class Secrets:
 
 def read_secrets(settings: LocalSettings) -> Secrets:
     """Read the secrets as they are now; asked for each token, so it must be cheap."""
-    current, previous, following = (
-        secret.get_secret_value() if secret else None
-        for secret in (settings.jwt_secret, settings.jwt_secret_previous, settings.jwt_secret_next)
-    )
+    names = ("jwt_secret", "jwt_secret_previous", "jwt_secret_next")
+    # What the store says may change while the service runs.
+    found: list[SecretStr | None] = [
+        store.stored(name) or getattr(settings, name) for name in names
+    ]
+    current, previous, following = (each.get_secret_value() if each else None for each in found)
     if current is None:
         current = derive(settings.secret_key.get_secret_value(), "jwt", 32).hex()
     return Secrets(current, previous, following)
