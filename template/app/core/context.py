@@ -8,4 +8,6 @@ if TYPE_CHECKING:
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 client: ContextVar[str | None] = ContextVar("client", default=None)
+tenant: ContextVar[object] = ContextVar("tenant", default=None)
+"""Whose rows are meant, where code says so itself; see `app.core.tenancy`."""
 principal: "ContextVar[Principal | None]" = ContextVar("principal", default=None)

@@ -20,6 +20,9 @@ from app.core.web.routes import allowed_methods
 
 log = structlog.get_logger(logger_name="app.errors")
 
+MOST_ERRORS = 50
+"""How many faults of a request are listed: a body of unknown fields must not make a huge answer."""
+
 
 class AppException(Exception):  # noqa: N818 - the base is a name for users, not an error itself
     """Base of all answers that are not a success.
@@ -194,7 +197,7 @@ async def answer_invalid_request(request: Request, error: RequestValidationError
     """Answer a request that does not fit its schema; the refused values are not repeated."""
     errors = [
         {"loc": list(item["loc"]), "msg": item["msg"], "type": item["type"]}
-        for item in error.errors()
+        for item in error.errors()[:MOST_ERRORS]
     ]
     failed = ValidationFailedError("The request does not fit the schema: see errors", errors=errors)
     return await answer_app_exception(request, failed)

@@ -24,13 +24,19 @@ _SECRET_NAME = re.compile(
 # In texts: what stands before the last @ of an address, and what follows the name of a secret.
 # A password may hold blanks, so everything to the last @ of the line belongs to it. What looks like
 # a port and a path (http://host:8000/path) begins no password.
-_ADDRESS_LOGIN = re.compile(r"(?<=://)(?:[^\s\"'<>/@:]*:(?!\d{1,5}/)[^\"'<>\r\n]*|[^\s\"'<>]*)@")
+# Callers choose some of these texts, so each repetition is bounded: without a bound a path of two
+# kilobytes holds up everybody for seconds.
+_ADDRESS_LOGIN = re.compile(
+    r"(?<=://)(?:[^\s\"'<>/@:]{0,256}:(?!\d{1,5}/)[^\"'<>\r\n]{0,256}|[^\s\"'<>]{0,512})@"
+)
 _NAMED_SECRET = re.compile(
-    r"((?:passw\w*|pwd|\w*secret\w*|\w*token\w*|authorization|api_?key)[\"']?\s*[=:]\s*[\"']?)"
-    r"(?:bearer\s+|basic\s+)?[^\s\"'&,;)}]+",
+    r"((?:passw\w{0,32}|pwd|secret\w{0,32}|token\w{0,32}|authorization|api_?key)"
+    r"[\"']?\s{0,8}[=:]\s{0,8}[\"']?)(?:bearer\s{1,8}|basic\s{1,8})?[^\s\"'&,;)}]{1,4096}",
     re.IGNORECASE,
 )
 _DEEPEST = 5
+_LONGEST = 16_384
+"""Characters of a text that are kept: nobody reads more, and cleaning takes time."""
 
 
 class _Sink:
@@ -163,6 +169,8 @@ def _clean(name: str, value: Any, depth: int = 0) -> Any:
 
 
 def _clean_text(text: str) -> str:
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]}… ({len(text)} characters)"
     if "://" in text:
         text = _ADDRESS_LOGIN.sub(f"{REDACTED}@", text)
     if "=" in text or ":" in text:

@@ -3,6 +3,9 @@
 import io
 import json
 import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 import structlog
 
 from app.config import Settings
-from app.core.logging import configure_logging
+from app.core.logging import _clean_text, configure_logging
 from tests.core.plugin import with_changes
 
 SECRET = "hunter2"  # noqa: S105
@@ -84,3 +87,30 @@ def test_a_log_that_cannot_be_written_fails_nobody(settings: Settings) -> None:
     with Path("/dev/full").open("wb", buffering=0) as full:
         configure_logging(with_changes(settings, log_format="json"), io.TextIOWrapper(full))
         structlog.get_logger().info("lost")
+
+
+@pytest.mark.parametrize(
+    "shape", ["token", "secret:", "a=", "://", "://a:", "/:", "passw", "x" * 7, "api_key ", " "]
+)
+def test_cleaning_takes_time_in_proportion(shape: str) -> None:
+    """A caller may choose a text of any shape: nothing may be tried again and again."""
+    for prefix in ("", "://", "/:", "token="):
+        text = prefix + shape * (60_000 // len(shape))
+        with time_limit(2):
+            _clean_text(text)
+
+
+@contextmanager
+def time_limit(seconds: int) -> Iterator[None]:
+    """Interrupt what would take minutes; a quick run is a thousand times quicker than the limit."""
+
+    def give_up(*_: object) -> None:
+        raise AssertionError("a pattern backtracks without end")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)

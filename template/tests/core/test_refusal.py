@@ -6,7 +6,8 @@ from uuid import uuid4
 
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import exists, func, insert, literal_column, select, text, update
+from sqlalchemy import exists, func, insert, literal_column, select, table, text, update
+from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.tenancy import across_tenants, as_tenant
@@ -66,3 +67,31 @@ async def test_work_across_tenants_may_do_all_of_it(app: FastAPI, rolled_back: N
             by_table = (await session.execute(select(func.count()).select_from(TABLE))).scalar()
             by_text = (await session.execute(text("SELECT count(*) FROM tenants"))).scalar()
     assert by_table == by_text
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        text("SELECT id FROM tenants").columns(TABLE.c.id),
+        select(Tenant).from_statement(text("SELECT * FROM tenants")),
+        select(literal_column("(SELECT name FROM tenants)")),
+        select(literal_column("name")).select_from(table("tenants")),
+        select(Tenant.id).where(text("1 = 1 OR 1")),
+    ],
+    ids=lambda statement: " ".join(str(statement).split())[:60],
+)
+async def test_text_inside_of_a_statement_is_refused_too(
+    session: AsyncSession, statement: Any
+) -> None:
+    with pytest.raises(CrossTenantError):
+        await session.execute(statement)
+
+
+async def test_an_upsert_is_refused(session: AsyncSession) -> None:
+    """It would change the row of whoever has this id."""
+    row = {"id": uuid4(), "slug": "x", "name": "x"}
+    statement = upsert(Tenant).values(row)
+    with pytest.raises(CrossTenantError):
+        await session.execute(
+            statement.on_conflict_do_update(index_elements=["id"], set_={"name": "y"})
+        )

@@ -222,6 +222,12 @@ async def test_the_tenant_comes_from_the_token_and_nowhere_else(
     assert (await client.get(path, headers=foreign)).json()["id"] == TENANT
 
 
+async def test_no_request_inherits_the_tenant_of_another_one(client: AsyncClient) -> None:
+    """A pipelined request begins in the context of the one before it."""
+    with as_tenant(OTHER):
+        assert (await client.get(MINE)).json()["id"] == TENANT
+
+
 async def test_a_token_without_a_tenant_reaches_no_tenant(
     stranger: AsyncClient, issuer: Issuer
 ) -> None:
@@ -310,6 +316,13 @@ def test_names_of_tenants_are_stable_ids() -> None:
     assert identify("https://a.example", str(known)) == known
     assert identify("https://a.example", "org_1") == identify("https://a.example", "org_1")
     assert identify("https://a.example", "org_1") != identify("https://b.example", "org_1")
+
+
+def test_nobody_takes_an_id_by_a_name_that_reads_like_it() -> None:
+    made = identify("https://a.example", "org_1")
+    known = uuid4()
+    for name in (str(made), known.hex, str(known).upper(), f"{{{known}}}", f"urn:uuid:{known}"):
+        assert identify("https://a.example", name) not in {made, known}
 
 
 async def test_tables_of_tenants_are_made_for_it(app: FastAPI) -> None:

@@ -224,7 +224,7 @@ def once(keys: IdempotencyKeys) -> type[APIRoute]:
 
         def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
             if "POST" in (options.get("methods") or ()):
-                options["dependencies"] = [Depends(remember), *(options.get("dependencies") or ())]
+                options["dependencies"] = [*(options.get("dependencies") or ()), Depends(remember)]
             super().__init__(path, endpoint, **options)
 
         def get_route_handler(self) -> Any:

@@ -9,7 +9,17 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Column, Connection, Insert, Table, TextClause, Update, event, inspect
+from sqlalchemy import (
+    Column,
+    Connection,
+    Insert,
+    Table,
+    TextClause,
+    TextualSelect,
+    Update,
+    event,
+    inspect,
+)
 from sqlalchemy.orm import (
     LoaderCriteriaOption,
     ORMExecuteState,
@@ -56,13 +66,11 @@ def _keep_scope(session: Session) -> Scope:
 
 def _confine(state: ORMExecuteState) -> None:
     statement: Any = state.statement
-    is_text = isinstance(statement, TextClause)
-    if not is_text and not _concerns_tenants(statement):
-        return
-    if _keep_scope(state.session) == ACROSS:
+    concerns = _concerns_tenants(statement)
+    if (concerns or _is_written(statement)) and _keep_scope(state.session) == ACROSS:
         return
     refuse_unconfined(state)
-    if is_text:
+    if not concerns:
         return
     tenant = current_tenant()
     if isinstance(statement, Insert | Update):
@@ -77,6 +85,14 @@ def _only_of(tenant: uuid.UUID, _classes: int) -> tuple[LoaderCriteriaOption, ..
     return tuple(
         with_loader_criteria(model, model.tenant_id == tenant, include_aliases=True)
         for model in OWNED_CLASSES
+    )
+
+
+def _is_written(statement: Any) -> bool:
+    """Whether any of it is text, which may be about whatever."""
+    return any(
+        isinstance(element, TextClause | TextualSelect) or getattr(element, "is_literal", False)
+        for element in (statement, *visitors.iterate(statement))
     )
 
 

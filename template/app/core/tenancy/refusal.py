@@ -10,7 +10,19 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Column, Connection, Delete, Insert, Select, Table, TextClause, Update
+from sqlalchemy import (
+    Column,
+    ColumnClause,
+    Connection,
+    Delete,
+    Insert,
+    Select,
+    Table,
+    TableClause,
+    TextClause,
+    TextualSelect,
+    Update,
+)
 from sqlalchemy.orm import ORMExecuteState
 from sqlalchemy.sql import visitors
 
@@ -32,10 +44,14 @@ def refuse_unconfined(state: ORMExecuteState) -> None:
         CrossTenantError: it may touch rows of other tenants.
     """
     statement = state.statement
-    if isinstance(statement, TextClause):
-        if _names().search(statement.text):
-            raise CrossTenantError("raw SQL on tenants' tables is not confined: use the models")
+    if any(_names().search(text) for text in _texts(statement)):
+        raise CrossTenantError("raw SQL on tenants' tables is not confined: use the models")
+    if isinstance(statement, TextClause | TextualSelect):
         return
+    if _mixes_text_with_owned(statement):
+        raise CrossTenantError("text within a statement on tenants' tables may undo its conditions")
+    if isinstance(statement, Insert) and statement._post_values_clause is not None:
+        raise CrossTenantError("an upsert may change another tenant's row: read, then store")
     bare = [str(each) for each in _bare_elements(statement)]
     if bare:
         raise CrossTenantError(f"{bare[0]} is used without its model, so it is not confined")
@@ -43,6 +59,26 @@ def refuse_unconfined(state: ORMExecuteState) -> None:
         raise CrossTenantError("INSERT … SELECT is not confined: read and store by the models")
     if isinstance(statement, Update) and isinstance(state.parameters, list):
         raise CrossTenantError("a bulk UPDATE by primary key is not confined: use WHERE")
+
+
+def _texts(statement: Any) -> Iterator[str]:
+    """Every piece of SQL that somebody has written as text."""
+    for element in (statement, *visitors.iterate(statement)):
+        if isinstance(element, TextClause):
+            yield element.text
+        elif isinstance(element, TextualSelect):
+            yield str(element.element)
+        elif isinstance(element, TableClause) and not isinstance(element, Table):
+            yield element.name
+        elif isinstance(element, ColumnClause) and element.is_literal:
+            yield str(element.name)
+
+
+def _mixes_text_with_owned(statement: Any) -> bool:
+    """Whether there is text beside a tenant's table: `… OR 1` takes all conditions away."""
+    elements = list(visitors.iterate(statement))
+    has_text = any(isinstance(element, TextClause) for element in elements)
+    return has_text and any(_owned_table(element) is not None for element in elements)
 
 
 @cache

@@ -7,7 +7,6 @@ can change it. Jobs and commands, which have no principal, say it with `as_tenan
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import lru_cache
 from typing import Final
 
@@ -22,18 +21,18 @@ ACROSS: Final = "across"
 Scope = uuid.UUID | str | None
 """A tenant, `ACROSS`, or nobody."""
 
-_chosen: ContextVar[Scope] = ContextVar("tenant", default=None)
+_MADE_FROM_NAMES = 5
 _NAMES = uuid.UUID("6f1a7c0e-52e4-5e0b-9d0c-3c2f6d3b8a51")
 
 
 @contextmanager
 def as_tenant(tenant: uuid.UUID) -> Iterator[None]:
     """Work as a tenant: in a job or a command, where nobody has signed in."""
-    token = _chosen.set(tenant)
+    token = context.tenant.set(tenant)
     try:
         yield
     finally:
-        _chosen.reset(token)
+        context.tenant.reset(token)
 
 
 @contextmanager
@@ -44,17 +43,17 @@ def across_tenants(reason: str) -> Iterator[None]:
         reason: what for, as an auditor would want to read it.
     """
     audit("tenancy.across", reason=reason)
-    token = _chosen.set(ACROSS)
+    token = context.tenant.set(ACROSS)
     try:
         yield
     finally:
-        _chosen.reset(token)
+        context.tenant.reset(token)
 
 
 def current_scope() -> Scope:
     """Whose rows may be seen here and now."""
-    chosen = _chosen.get()
-    if chosen is not None:
+    chosen = context.tenant.get()
+    if isinstance(chosen, uuid.UUID | str):
         return chosen
     principal = context.principal.get()
     return None if principal is None else tenant_of(principal)
@@ -83,8 +82,15 @@ def tenant_of(principal: Principal) -> uuid.UUID | None:
 
 @lru_cache(maxsize=4096)
 def identify(issuer: str, name: str) -> uuid.UUID:
-    """The id of a tenant: what the issuer calls it, or made from that name (RFC 9562, 5.5)."""
+    """The id of a tenant: what the issuer calls it, or made from that name (RFC 9562, 5.5).
+
+    A name that reads like an id made from another name is hashed like any name: otherwise whoever
+    may choose the name of their organisation could take the id of another one.
+    """
     try:
-        return uuid.UUID(name)
+        found = uuid.UUID(name)
     except ValueError:
-        return uuid.uuid5(_NAMES, f"{issuer}|{name}")
+        found = None
+    if found is not None and str(found) == name and found.version != _MADE_FROM_NAMES:
+        return found
+    return uuid.uuid5(_NAMES, f"{issuer}|{name}")

@@ -60,7 +60,7 @@ class BodyGuard:
 
         too_large = f"The body may have at most {self.limit} bytes"
         declared = Headers(scope=scope).get("content-length", "0")
-        if not declared.isdecimal() or int(declared) > self.limit:
+        if not declared.isdecimal() or len(declared) > 18 or int(declared) > self.limit:
             await _refuse(scope, receive, send, PayloadTooLargeError(too_large))
             return
 

@@ -84,7 +84,9 @@ class RequestPass:
         request_id = _request_id(scope)
         headers = self.docs_headers if path in self.docs_paths else self.api_headers
         request_token = context.request_id.set(request_id.decode())
+        # A pipelined request begins inside of the one before, and inherits what that has set.
         principal_token = context.principal.set(None)
+        tenant_token = context.tenant.set(None)
         address = client_address(scope)
         client = str(address) if address else None
         client_token = context.client.set(client)
@@ -111,6 +113,7 @@ class RequestPass:
                     client=client,
                 )
             context.client.reset(client_token)
+            context.tenant.reset(tenant_token)
             context.principal.reset(principal_token)
             context.request_id.reset(request_token)
 
