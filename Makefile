@@ -13,7 +13,7 @@ unexport VIRTUAL_ENV
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help service test quick lint format lock clean
+.PHONY: help service test matrix quick lint format lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; \
@@ -25,9 +25,13 @@ service: $(bin)/copier ## Render a service and start it: DIR=../my-service [ANSW
 test: $(bin)/.complete ## Run all tests [ARGS="-k sqlite"]
 	@$(bin)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS)
 
+matrix: $(bin)/.complete ## Run every distinct service, which takes hours [ARGS="-k postgresql"]
+	@SERVICES=all $(bin)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS) \
+	  tests/test_services.py
+
 quick: $(bin)/.complete ## Run the tests to have by while working: the files, and the smallest service
 	@$(bin)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS) \
-	  -k "contract or contents or closure or (services and sqlite-single-examples)"
+	  -k "contract or contents or closure or (services and texts1)"
 
 lint: $(bin)/.complete ## Check style and types
 	@$(bin)/ruff check .

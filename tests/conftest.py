@@ -29,7 +29,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Count combinations and services, and name each test that could not run."""
     template = Template()
     matrix, renderer = Matrix(template), Renderer(template)
-    services = [service.name for service in Services(matrix, renderer).distinct]
+    services = Services(matrix, renderer)
+    chosen = [service.name for service in services.chosen]
     reports: Reports = [
         report
         for outcome in ("passed", "failed", "skipped")
@@ -45,9 +46,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line(
         f"{legal} legal combinations of answers, {rendered} rendered"
         f" ({sum(files)} distinct contents of {len(files)} files);"
-        f" {len(services)} distinct services, {len(run)} run"
+        f" {len(services.distinct)} distinct services, {len(run)} run"
+        f" ({len(chosen)} of them have each pair of answers)"
     )
-    if missing := [name for name in services if name not in run]:
+    if missing := [name for name in chosen if name not in run]:
         terminalreporter.write_line(f"services not run: {', '.join(missing)}")
     skipped = list(_not_run(reports))
     terminalreporter.write_line(f"{len(skipped)} tests could not run")

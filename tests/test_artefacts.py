@@ -35,6 +35,7 @@ COMPOSE = ("docker-compose.yml", "docker-compose.override.yml")
 COMPOSE_DEVELOPMENT = "docker/docker-compose.dev.yml"
 WORKFLOW = ".github/workflows/main.yml"
 PIPELINE = ".gitlab-ci.yml"
+VAULT_SCRIPT = "deploy/vault/setup.sh"
 HOOKS = ".pre-commit-config.yaml"
 
 COMPOSE_ONLY = {"WATCHFILES_FORCE_POLLING", "TEST_DATABASE_URL"}
@@ -114,6 +115,9 @@ VALIDATORS = (
         ),
         (PIPELINE,),
         ("  script:", "  skript:"),
+    ),
+    Validator(
+        "shellcheck", ("shellcheck",), (VAULT_SCRIPT,), ('"$(dirname "$0")"', "$(dirname $0)")
     ),
     Validator(
         "pre-commit", ("pre-commit", "validate-config"), (HOOKS,), ("repo: local", "repos: local")

@@ -38,6 +38,7 @@ TRACES = {
     "mysql": r"mysql|mariadb",
     "sqlite": r"sqlite",
     "database_server": r"5432|3306",
+    "vault": r"vault|8200",
 }
 """How a piece that is off would show in the environment or in compose."""
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.answers import Resolver
 from tests.support.render import Renderer, Tree
-from tests.support.runs import environment
+from tests.support.runs import environment, vault_program
 from tests.support.template import Template
 
 TEMPLATE = Template()
@@ -17,7 +17,13 @@ RENDERER = Renderer(TEMPLATE)
 REGISTRY = "app/core/registry.py"
 
 # The registry is the same for all databases, and this one needs no server.
-TREE: Tree = RENDERER.tree(Resolver(TEMPLATE).resolve({"database": "sqlite"}))
+ANSWERS = {"database": "sqlite", "auth": "oidc"}
+TREE: Tree = RENDERER.tree(Resolver(TEMPLATE).resolve(ANSWERS))
+
+PARTS = {
+    "app/core/auth/piece.py": ("lifespan", "checks", "routers", "dependencies", "middleware"),
+}
+"""Pieces of which each part is taken out by itself, because each guards something of its own."""
 
 
 def entries(source: str, variable: str) -> list[ast.expr]:
@@ -43,7 +49,7 @@ PIECES = entries(SOURCE, "PIECES")
 
 def test_registry_does_not_depend_on_the_database() -> None:
     for database in TEMPLATE.questions["database"].choices:
-        answers = Resolver(TEMPLATE).resolve({"database": database})
+        answers = Resolver(TEMPLATE).resolve({**ANSWERS, "database": database})
         assert RENDERER.content(REGISTRY, answers) == TREE[REGISTRY]
 
 
@@ -57,10 +63,58 @@ def test_piece_is_missed(piece: ast.expr, tmp_path: Path) -> None:
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
 
 
-def own_tests(directory: Path) -> "subprocess.CompletedProcess[str]":
+@pytest.mark.parametrize(
+    ("path", "part"), [(path, part) for path, parts in PARTS.items() for part in parts]
+)
+def test_part_of_a_piece_is_missed(path: str, part: str, tmp_path: Path) -> None:
+    RENDERER.write(TREE, tmp_path)
+    (tmp_path / path).write_text(without_part(TREE[path].decode(), part), "utf-8")
+    done = own_tests(tmp_path)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
+
+
+def without_part(source: str, name: str) -> str:
+    """Take one argument out of the call that makes the piece."""
+    tree = ast.parse(source)
+    [call] = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "piece"
+    ]
+    assert isinstance(call, ast.Call)
+    kept = [keyword for keyword in call.keywords if keyword.arg != name]
+    assert len(kept) == len(call.keywords) - 1, f"the piece has no {name}"
+    call.keywords = kept
+    return ast.unparse(tree)
+
+
+VAULT: Tree = RENDERER.tree(Resolver(TEMPLATE).resolve({"database": "sqlite", "vault": True}))
+STORE = "app/core/secrets/store.py"
+UNPLUGGED = {
+    "settings": (REGISTRY, "    VaultSettings,\n", ""),
+    "piece": (REGISTRY, "    secrets,\n", ""),
+    "store": (STORE, "app.core.secrets.vault.store", "app.core.secrets.environment"),
+}
+"""The lines that plug Vault in: in which file, and what stands there without it."""
+
+
+@pytest.mark.parametrize("line", UNPLUGGED)
+def test_vault_is_missed(line: str, tmp_path: Path) -> None:
+    if vault_program() is None:
+        pytest.skip("no vault program (.ci/vault/build builds one)")
+    path, plugged, unplugged = UNPLUGGED[line]
+    source = VAULT[path].decode()
+    assert plugged in source
+    RENDERER.write(VAULT, tmp_path)
+    (tmp_path / path).write_text(source.replace(plugged, unplugged, 1), "utf-8")
+    done = own_tests(tmp_path, "tests/core/vault")
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
+
+
+def own_tests(directory: Path, which: str = "tests/core") -> "subprocess.CompletedProcess[str]":
     """Run the foundation's tests of a service until the first that fails."""
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/core"],
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", which],
         cwd=directory,
         env=environment(),
         check=False,

@@ -13,14 +13,17 @@ import secrets
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from xml.etree import ElementTree
 
+import httpx2
+import hvac
 import pytest
 
 from tests.support.matrix import Matrix
@@ -32,16 +35,23 @@ from tests.support.runs import (
     new_databases,
     python,
     running,
+    token_issuer,
+    vault_program,
 )
 from tests.support.services import Service, Services
 from tests.support.template import Template
+from tests.support.vaults import stored, vault_server
 
 TEMPLATE = Template()
 RENDERER = Renderer(TEMPLATE)
 SERVICES = Services(Matrix(TEMPLATE), RENDERER)
-WITH_MIGRATIONS = [service for service in SERVICES.distinct if service.answers["examples"]]
+RUN = SERVICES.distinct if os.environ.get("SERVICES") == "all" else SERVICES.chosen
+"""Those with which each pair of answers is run, or all of them: `make matrix`."""
+WITH_MIGRATIONS = [service for service in RUN if service.answers["examples"]]
 TERMINATED = {0, -signal.SIGTERM}
 """Exit statuses of a process that ended because it was told to, of itself or by the signal."""
+
+NO_VAULT = "no vault program (.ci/vault/build builds one)"
 
 Server = Callable[[str], str]
 
@@ -61,6 +71,7 @@ class Rendered:
     service: Service
     directory: Path
     server_for: Server
+    vault: Callable[[], hvac.Client]
 
     @property
     def server(self) -> str:
@@ -80,6 +91,12 @@ class Rendered:
         addresses = self.new_databases()
         self.python("-m", "app.core.migrate", **addresses)
         return addresses
+
+    def finding(self, values: Mapping[str, str]) -> dict[str, str]:
+        """Put secrets where this service reads them, and give the environment that leads there."""
+        if not self.service.answers["vault"]:
+            return dict(values)
+        return stored(self.vault(), self.directory, f"run-{secrets.token_hex(6)}", values)
 
 
 def name_of(service: Service) -> str:
@@ -108,11 +125,37 @@ def server_for() -> Iterator[Server]:
         yield start
 
 
-@pytest.fixture(params=SERVICES.distinct, ids=name_of)
-def rendered(request: pytest.FixtureRequest, tmp_path: Path, server_for: Server) -> Rendered:
+@pytest.fixture(scope="session")
+def vault() -> Iterator[Callable[[], hvac.Client]]:
+    """Start Vault when it is first wanted; one for each worker."""
+    with ExitStack() as stack:
+
+        @cache
+        def start() -> hvac.Client:
+            if vault_program() is None:
+                pytest.skip(NO_VAULT)
+            return stack.enter_context(vault_server())
+
+        yield start
+
+
+@pytest.fixture(params=RUN, ids=name_of)
+def rendered(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    server_for: Server,
+    vault: Callable[[], hvac.Client],
+) -> Rendered:
     service: Service = request.param
     directory = RENDERER.write(SERVICES.tree(service), tmp_path / "service")
-    return Rendered(service, directory, server_for)
+    return Rendered(service, directory, server_for, vault)
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    """Whatever is entered here is left after the test."""
+    with ExitStack() as stack:
+        yield stack
 
 
 @pytest.fixture(scope="session")
@@ -129,6 +172,9 @@ def test_own_tests(rendered: Rendered, tmp_path: Path) -> None:
     )
     passed, skipped = outcomes(report)
     assert passed
+    if rendered.service.answers["vault"] and vault_program() is None:
+        assert skipped
+        pytest.skip(f"{NO_VAULT}: {', '.join(skipped)}")
     assert skipped == []
 
 
@@ -155,15 +201,17 @@ def test_types_and_style(rendered: Rendered, type_cache: Path) -> None:
 
 
 def test_serves_in_production(
-    rendered: Rendered, record_property: Callable[[str, object], None]
+    rendered: Rendered, stack: ExitStack, record_property: Callable[[str, object], None]
 ) -> None:
     record_property("service", rendered.service.name)
+    issuer = stack.enter_context(token_issuer(rendered.directory))
     addresses = rendered.migrated_databases()
     port = free_port()
+    given = {**addresses, "SECRET_KEY": secrets.token_hex(32)}
     variables = environment(
         ENVIRONMENT="production",
-        **addresses,
-        SECRET_KEY=secrets.token_hex(32),
+        **rendered.finding(given),
+        **issuer.variables,
         ALLOWED_HOSTS="127.0.0.1",
         SHUTDOWN_DRAIN_SECONDS="0",
         PORT=str(port),
@@ -176,24 +224,34 @@ def test_serves_in_production(
         for name in addresses.keys() & COMPONENTS.keys():
             assert ready.json()["components"][COMPONENTS[name]]["status"] == "up"
         assert server.get("/openapi.json").status_code == 404
+        if rendered.service.answers["auth"] != "none":
+            assert ready.json()["components"]["auth"]["status"] == "up"
+            assert server.get("/api/v1/auth/me").status_code == 401
+            assert server.get("/api/v1/auth/me", issuer.token).json()["subject"] == "ada"
         if rendered.service.answers["examples"]:
-            made = server.post("/api/v1/projects", {"name": "Ünïcode ✓"})
+            made = server.post("/api/v1/projects", {"name": "Ünïcode ✓"}, issuer.token)
             assert made.status_code == 201, made.text
-            assert server.get(made.headers["location"]).json() == made.json()
+            assert server.get(made.headers["location"], issuer.token).json() == made.json()
         else:
             assert server.get("/api/v1/projects").status_code == 404
         assert server.stop(signal.SIGTERM) in TERMINATED
     assert [line for line in server.output if not isinstance(json.loads(line), dict)] == []
+    assert given["SECRET_KEY"] not in "\n".join(server.output)
 
 
-def test_documents_itself_in_development(rendered: Rendered) -> None:
+def test_documents_itself_in_development(rendered: Rendered, stack: ExitStack) -> None:
     port = free_port()
-    variables = environment(**rendered.migrated_databases(), PORT=str(port))
+    issuer = stack.enter_context(token_issuer(rendered.directory))
+    variables = environment(**rendered.migrated_databases(), **issuer.variables, PORT=str(port))
     command = [sys.executable, "-m", "app"]
     with running(command, rendered.directory, port, variables) as server:
         server.wait_until("/ready")
         document = server.get("/openapi.json").json()
         assert document["info"]["title"] == rendered.service.answers["project_name"]
+        for method, path, operation in operations_of(document):
+            # Whatever the document calls closed answers 401 to strangers, and nothing else does.
+            answer = httpx2.request(method, f"{server.url}{path}", timeout=10)
+            assert ("security" in operation) == (answer.status_code == 401), path
         has_examples = "/api/v1/projects" in document["paths"]
         assert has_examples == rendered.service.answers["examples"]
         assert server.get("/docs").status_code == 200
@@ -201,10 +259,18 @@ def test_documents_itself_in_development(rendered: Rendered) -> None:
     assert not [line for line in server.output if "Traceback" in line]
 
 
+def operations_of(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Give the method, the path and the description of all operations."""
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            yield method.upper(), path, operation
+
+
 @pytest.mark.parametrize("rendered", WITH_MIGRATIONS, indirect=True, ids=name_of)
-def test_is_not_ready_before_the_migrations(rendered: Rendered) -> None:
+def test_is_not_ready_before_the_migrations(rendered: Rendered, stack: ExitStack) -> None:
     port = free_port()
-    variables = environment(**rendered.new_databases(), PORT=str(port))
+    issuer = stack.enter_context(token_issuer(rendered.directory))
+    variables = environment(**rendered.new_databases(), **issuer.variables, PORT=str(port))
     command = [sys.executable, "-m", "app"]
     with running(command, rendered.directory, port, variables) as server:
         server.wait_until("/health")

@@ -148,3 +148,10 @@ async def test_bad_pages(client: AsyncClient, query: str, status: int) -> None:
 @pytest.mark.parametrize(("identifier", "status"), [(UNKNOWN, 404), ("x", 422), ("%00", 422)])
 async def test_unknown_projects(client: AsyncClient, identifier: str, status: int) -> None:
     assert (await client.get(f"{PROJECTS}/{identifier}")).status_code == status
+
+
+async def test_a_request_that_is_repeated_starts_one_project(client: AsyncClient) -> None:
+    headers = {"Idempotency-Key": "3b0f2c"}
+    answers = [await client.post(PROJECTS, json={"name": "A"}, headers=headers) for _ in range(2)]
+    assert answers[0].json() == answers[1].json()
+    assert len((await client.get(PROJECTS)).json()["items"]) == 1

@@ -8,12 +8,21 @@ import yaml
 
 from tests.support.template import Answers, Question, Template
 
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The fast one, where PyYAML was built with it."""
+
+
+@cache
+def _read(text: str) -> Any:
+    """Parse a list that is read often, and that nobody changes."""
+    return yaml.load(text, LOADER)  # noqa: S506 - both loaders are safe
+
 CASTS: Mapping[str, Callable[[Any], Any]] = {
     "bool": lambda value: yaml.safe_load(value) if isinstance(value, str) else bool(value),
     "float": float,
     "int": int,
     "str": str,
-    "yaml": lambda value: yaml.safe_load(value) if isinstance(value, str) else value,
+    "yaml": lambda value: _read(value) if isinstance(value, str) else value,
 }
 
 

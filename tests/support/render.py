@@ -39,6 +39,7 @@ class Renderer:
         self.template = template
         self.environment = make_environment(template.root, template.settings["envops"], environment)
         self._contents: dict[tuple[str, ...], bytes] = {}
+        self._pieces: dict[str, frozenset[str] | None] = {}
         self._excludes: dict[tuple[str, ...], Callable[[str], bool]] = {}
 
     @cached_property
@@ -62,7 +63,8 @@ class Renderer:
         if not name.endswith(SUFFIX):
             return self._static(name)
         read = self._reads(name)
-        key = (path, *(repr(answers[variable]) for variable in read if variable in answers))
+        known = {**answers, "active": self._asked_of(name, answers["active"])}
+        key = (path, *(repr(known[variable]) for variable in read if variable in known))
         if key not in self._contents:
             jinja = self.environment.get_template(self._template_path(name))
             self._contents[key] = jinja.render(self._context(answers)).encode()
@@ -90,13 +92,21 @@ class Renderer:
         if key not in self._excludes:
             rendered = (self.environment.from_string(text).render(values) for text in patterns)
             spec = PathSpec.from_lines("gitignore", "\n".join(rendered).splitlines())
-            self._excludes[key] = spec.match_file
+            hidden = frozenset(spec.match_files(self.sources))
+            self._excludes[key] = hidden.__contains__
         return self._excludes[key]
 
     def _static(self, name: str) -> bytes:
         if (name,) not in self._contents:
             self._contents[(name,)] = (self.template.directory / name).read_bytes()
         return self._contents[(name,)]
+
+    def _asked_of(self, name: str, active: Iterable[str]) -> object:
+        """Those of the active pieces that a file asks for, when it only asks for some."""
+        if name not in self._pieces:
+            self._pieces[name] = self.template.pieces_asked_for(self.template.read(name))
+        asked = self._pieces[name]
+        return active if asked is None else sorted(asked.intersection(active))
 
     def _reads(self, name: str) -> Iterable[str]:
         names = self.template.variables(self.template.read(name))

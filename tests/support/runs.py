@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx2
+
+from tests.support.template import ROOT
 
 START_SECONDS = 60
 STOP_SECONDS = 60
@@ -52,9 +56,27 @@ print(json.dumps({name.upper(): address for name, address in made.items()}))
 """
 
 
+def vault_program() -> str | None:
+    """Find Vault: VAULT_BINARY, on the PATH, or what `.ci/vault/build` has left in the cache."""
+    if given := os.environ.get("VAULT_BINARY") or shutil.which("vault"):
+        return given
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    cache = Path(os.environ.get("CI_CACHE_DIR") or Path(home, "groundwork"))
+    built = cache / "vault" / _vault_version() / "vault"
+    return str(built) if built.is_file() else None
+
+
+def _vault_version() -> str:
+    wanted = (ROOT / ".ci/vault/go.mod").read_text("utf-8")
+    [version] = re.findall(r"hashicorp/vault v(\S+)", wanted)
+    return str(version)
+
+
 def environment(**variables: str) -> dict[str, str]:
     """Give a clean environment with some variables of one's own."""
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    if program := vault_program():
+        kept["VAULT_BINARY"] = program  # the tests of a service look for it; no setting of its own
     return {**kept, "PYTHONDONTWRITEBYTECODE": "1", **variables}
 
 
@@ -88,8 +110,15 @@ def database_server(directory: Path, data: Path) -> Iterator[str]:
     Yields:
         The address of an account that may create databases.
     """
+    with _kept([sys.executable, "-c", KEEP_SERVER, str(data)], directory) as address:
+        yield address
+
+
+@contextmanager
+def _kept(command: list[str], directory: Path) -> Iterator[str]:
+    """Run something that says one line when it is there, and ends with its standard input."""
     process = subprocess.Popen(
-        [sys.executable, "-c", KEEP_SERVER, str(data)],
+        command,
         cwd=directory,
         env=environment(),
         stdin=subprocess.PIPE,
@@ -100,13 +129,40 @@ def database_server(directory: Path, data: Path) -> Iterator[str]:
     assert process.stdin
     assert process.stdout
     try:
-        address = process.stdout.readline().strip()
-        assert address, f"the database server ended with {process.wait()}"
-        yield address
+        line = process.stdout.readline().strip()
+        assert line, f"{' '.join(command[:3])} ended with {process.wait()}"
+        yield line
     finally:
         process.stdin.close()
         process.wait(STOP_SECONDS)
         process.stdout.close()
+
+
+@dataclass(frozen=True)
+class Issuer:
+    """Who issues the tokens of a service.
+
+    Attributes:
+        variables: the environment with which the service believes it.
+        token: an administrator's; empty where nobody signs in.
+    """
+
+    variables: Mapping[str, str] = field(default_factory=dict)
+    token: str = ""
+
+
+@contextmanager
+def token_issuer(directory: Path) -> Iterator[Issuer]:
+    """Run the issuer that a service brings along for its tests, if callers sign in at all.
+
+    Args:
+        directory: a rendered service.
+    """
+    if not (directory / "tests/core/issuing/__main__.py").exists():
+        yield Issuer()
+        return
+    with _kept([sys.executable, "-m", "tests.core.issuing"], directory) as line:
+        yield Issuer(**json.loads(line))
 
 
 def new_databases(directory: Path, server: str) -> dict[str, str]:
@@ -144,13 +200,13 @@ class Running:
     output: list[str] = field(default_factory=list)
     _reader: threading.Thread | None = None
 
-    def get(self, path: str) -> httpx2.Response:
-        """Ask for a path."""
-        return httpx2.get(f"{self.url}{path}", timeout=10)
+    def get(self, path: str, token: str = "") -> httpx2.Response:
+        """Ask for a path, signed in with a token if there is one."""
+        return httpx2.get(f"{self.url}{path}", headers=_signed_in(token), timeout=10)
 
-    def post(self, path: str, body: Mapping[str, object]) -> httpx2.Response:
-        """Send a JSON body."""
-        return httpx2.post(f"{self.url}{path}", json=body, timeout=10)
+    def post(self, path: str, body: Mapping[str, object], token: str = "") -> httpx2.Response:
+        """Send a JSON body, signed in with a token if there is one."""
+        return httpx2.post(f"{self.url}{path}", json=body, headers=_signed_in(token), timeout=10)
 
     def wait_until(self, path: str) -> None:
         """Wait until a path answers 200.
@@ -210,6 +266,10 @@ def running(
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def _signed_in(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def _collect(server: Running) -> None:

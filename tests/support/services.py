@@ -1,6 +1,7 @@
 """The distinct services that a template gives: what is alike when it runs is run once."""
 
 import hashlib
+import itertools
 import re
 import tomllib
 from collections.abc import Iterator
@@ -19,7 +20,11 @@ READ_BY_PEOPLE = re.compile(
 """Files that a running service, its tests, its types and its style do not read."""
 
 DESCRIPTION = ("name", "description", "authors", "license", "license-files")
-"""What of a project's metadata changes nothing when it runs."""
+"""What of a project's metadata changes nothing when it runs; `license` is asked for nothing else."""
+
+
+Pair = tuple[tuple[str, str], tuple[str, str]]
+"""Two answers, each with the name of its question."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,11 @@ class Service:
     name: str
     answers: Answers
     combinations: int
+
+
+def _pairs(answers: Answers, names: list[str]) -> Iterator[Pair]:
+    values = [(name, repr(answers[name])) for name in names]
+    yield from itertools.combinations(values, 2)
 
 
 class Services:
@@ -53,17 +63,17 @@ class Services:
     def distinct(self) -> list[Service]:
         """One service for each thing that a run can be like.
 
-        Texts are only printed, so each further row of them is run with one service: the preset
-        that needs the least.
+        Free answers are only printed, or change addresses for people to open, so each further
+        value of them is run with one service: the preset that needs the least.
         """
-        usual = {name: self.matrix.resolver.resolve()[name] for name in self.matrix.texts}
+        usual = {name: self.matrix.resolver.resolve()[name] for name in self._free}
         switched = self._group(
             (projection.answers, projection.combinations)
             for projection in self.matrix.projections(self._switches(), usual)
         )
         written = self._group(
-            (self.matrix.resolver.resolve({"preset": "minimal", **self.matrix.texts_of(row)}), 0)
-            for row in list(self.matrix.text_rows)[1:]
+            (self.matrix.resolver.resolve({"preset": "minimal", **answers}), 0)
+            for answers in self._free_answers()
         )
         telling = [
             name
@@ -82,6 +92,25 @@ class Services:
             ),
         ]
 
+    @cached_property
+    def chosen(self) -> list[Service]:
+        """Few of the distinct services, in which each legal pair of answers is run.
+
+        Greedy: the one that brings the most pairs not run yet, until none is left. Services that
+        differ by texts only are among them.
+        """
+        names = sorted(self._switches())
+        pairs = {
+            service.name: frozenset(_pairs(service.answers, names)) for service in self.distinct
+        }
+        missing = frozenset[Pair]().union(*pairs.values())
+        chosen = [service for service in self.distinct if service.name.startswith("texts")]
+        while missing:
+            best = max(self.distinct, key=lambda each: len(pairs[each.name] & missing))
+            chosen.append(best)
+            missing -= pairs[best.name]
+        return [service for service in self.distinct if service in chosen]
+
     def tree(self, service: Service) -> Tree:
         """Render a service."""
         return self.renderer.tree(service.answers)
@@ -89,7 +118,19 @@ class Services:
     def _switches(self) -> frozenset[str]:
         read = [name for path, name in self.renderer.sources.items() if _is_run(path)]
         switches = frozenset[str]().union(*map(self.template.switches, read))
-        return switches - self.matrix.texts.keys()
+        return switches - self._free
+
+    @property
+    def _free(self) -> frozenset[str]:
+        return frozenset(self.matrix.texts) | frozenset(self.matrix.spread) | {"license"}
+
+    def _free_answers(self) -> Iterator[Answers]:
+        """Each further value of the free answers: texts move together, others one by one."""
+        for row in list(self.matrix.text_rows)[1:]:
+            yield self.matrix.texts_of(row)
+        for name, values in self.matrix.spread.items():
+            for value in values[1:]:
+                yield {name: value}
 
     def _group(self, combinations: Iterator[tuple[Answers, int]]) -> dict[str, Service]:
         found: dict[str, Service] = {}

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
+import structlog
 from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 
@@ -14,6 +15,8 @@ from app.core.registry import PIECES, CoreSettings
 from app.core.shutdown import Drain
 from app.core.web.guards import PROBE_PATHS
 from app.core.web.request_pass import RequestPass
+
+log = structlog.get_logger(logger_name="app.settings")
 
 DOCS_PATH = "/docs"
 
@@ -36,6 +39,8 @@ def create_app(
     """
     check_order(pieces)
     configure_logging(settings)
+    for problem in settings.insecure() if settings.environment == "staging" else ():
+        log.warning("production will refuse to start", problem=problem)
     app = FastAPI(
         title=settings.project_name,
         version=settings.app_version,

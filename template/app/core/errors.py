@@ -13,8 +13,9 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.core.audit import audit_refusal
 from app.core.piece import Piece
-from app.core.problems import problem_response
+from app.core.problems import PROBLEM_MEMBERS, problem_response
 from app.core.web.routes import allowed_methods
 
 log = structlog.get_logger(logger_name="app.errors")
@@ -27,6 +28,9 @@ class AppException(Exception):  # noqa: N818 - the base is a name for users, not
         detail: one sentence for the caller about this occurrence.
         headers: sent with the answer.
         extensions: further members of the problem body.
+
+    Raises:
+        TypeError: an extension has the name of a member that every problem has.
     """
 
     status: ClassVar[int] = 500
@@ -36,6 +40,8 @@ class AppException(Exception):  # noqa: N818 - the base is a name for users, not
     def __init__(
         self, detail: str | None = None, *, headers: dict[str, str] | None = None, **extensions: Any
     ) -> None:
+        if taken := sorted(PROBLEM_MEMBERS & extensions.keys()):
+            raise TypeError(f"every problem has the member {taken[0]!r}: name the extension else")
         super().__init__(detail or self.title)
         self.detail = detail
         self.headers = headers or {}
@@ -149,6 +155,7 @@ class DeadlineExceededError(AppException):
 
 async def answer_app_exception(request: Request, error: AppException) -> Response:
     """Answer an exception of this module."""
+    audit_refusal(request, error.status, error.code)
     return problem_response(
         request.scope,
         status=error.status,
@@ -168,13 +175,15 @@ _BY_STATUS: dict[int, type[AppException]] = {
 async def answer_http_exception(request: Request, error: HTTPException) -> Response:
     """Answer what the framework itself raises, such as an unknown path or method."""
     known = _BY_STATUS.get(error.status_code)
+    code = known.code if known else f"http_{error.status_code}"
+    audit_refusal(request, error.status_code, code)
     headers = dict(error.headers or {})
     if error.status_code == 405:
         headers["Allow"] = ", ".join(sorted(allowed_methods(request.app, request.scope["path"])))
     return problem_response(
         request.scope,
         status=error.status_code,
-        code=known.code if known else f"http_{error.status_code}",
+        code=code,
         title=known.title if known else error.detail,
         detail=error.detail,
         headers=headers,

@@ -15,7 +15,9 @@ from pydantic import BaseModel
 
 from app.core.auth import OptionalPrincipal, public
 from app.core.errors import ForbiddenError
+from app.core.limits import unlimited
 from app.core.piece import Check, Details, Piece
+from app.core.web.client import client_address
 
 if TYPE_CHECKING:
     from app.core.registry import CoreSettings
@@ -123,12 +125,14 @@ def _settings(request: Request) -> "CoreSettings":
 
 
 @public
+@unlimited
 async def get_alive() -> Alive:
     """Answer as long as the process lives; touches nothing else."""
     return Alive()
 
 
 @public
+@unlimited
 async def get_readiness(request: Request, response: Response) -> Readiness:
     """Answer 200 when everything that the service needs answers, otherwise 503."""
     components: dict[str, Component] = dict(await request.app.state.health.report())
@@ -147,12 +151,8 @@ async def operators_only(request: Request, principal: OptionalPrincipal) -> None
     """
     if principal and OPERATOR in principal.roles:
         return
-    caller = request.client.host if request.client else ""
+    address = client_address(request.scope)
     networks = _settings(request).internal_networks
-    try:
-        address = ipaddress.ip_address(caller)
-    except ValueError:
-        address = None
     if address is None or not any(address in ipaddress.ip_network(net) for net in networks):
         raise ForbiddenError("Only administrators and INTERNAL_NETWORKS may read this")
 
@@ -181,7 +181,9 @@ def _routers(settings: "CoreSettings") -> Sequence[APIRouter]:
     unready: dict[int | str, dict[str, Any]] = {503: {"model": Readiness}}
     root = APIRouter(tags=["health"])
     root.get("/health", name="health")(get_alive)
+    root.head("/health", include_in_schema=False)(get_alive)
     root.get("/ready", name="ready", responses=unready)(get_readiness)
+    root.head("/ready", include_in_schema=False)(get_readiness)
     root.get(
         "/health/detailed",
         name="health_detailed",
@@ -191,7 +193,9 @@ def _routers(settings: "CoreSettings") -> Sequence[APIRouter]:
 
     public = APIRouter(prefix=f"{settings.api_v1_str}/public", tags=["health"])
     public.get("/health", name="public_health")(get_alive)
+    public.head("/health", include_in_schema=False)(get_alive)
     public.get("/health/ready", name="public_ready", responses=unready)(get_readiness)
+    public.head("/health/ready", include_in_schema=False)(get_readiness)
     return [root, public]
 
 

@@ -22,7 +22,9 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 # In texts: what stands before the last @ of an address, and what follows the name of a secret.
-_ADDRESS_LOGIN = re.compile(r"(?<=://)[^\s\"'<>]*@")
+# A password may hold blanks, so everything to the last @ of the line belongs to it. What looks like
+# a port and a path (http://host:8000/path) begins no password.
+_ADDRESS_LOGIN = re.compile(r"(?<=://)(?:[^\s\"'<>/@:]*:(?!\d{1,5}/)[^\"'<>\r\n]*|[^\s\"'<>]*)@")
 _NAMED_SECRET = re.compile(
     r"((?:passw\w*|pwd|\w*secret\w*|\w*token\w*|authorization|api_?key)[\"']?\s*[=:]\s*[\"']?)"
     r"(?:bearer\s+|basic\s+)?[^\s\"'&,;)}]+",

@@ -27,8 +27,13 @@ class Problem(BaseModel):
     request_id: str | None = Field(description="What to quote in a report")
 
 
+PROBLEM_MEMBERS = frozenset(Problem.model_fields)
+"""What every problem says, so what no extension may be called."""
+
+
 def problem_response(
     scope: Scope,
+    /,
     *,
     status: int,
     code: str,

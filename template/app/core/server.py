@@ -17,7 +17,7 @@ def serve(application: str, settings: AppSettings) -> None:
         host=settings.host,
         port=settings.port,
         workers=settings.web_concurrency,
-        forwarded_allow_ips=settings.forwarded_allow_ips,
+        forwarded_allow_ips=list(settings.forwarded_allow_ips),
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=settings.shutdown_grace_seconds,
         server_header=False,

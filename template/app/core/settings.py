@@ -7,8 +7,21 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 Environment = Literal["development", "test", "staging", "production"]
 DEVELOPMENT_SECRET = "for-development-only-and-refused-in-production"  # noqa: S105
@@ -35,10 +48,7 @@ def _parse_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
 
 
 def _is_everybody(network: str) -> bool:
-    try:
-        return ipaddress.ip_network(network.strip()).prefixlen < _SHORTEST_PREFIX
-    except ValueError:  # uvicorn also takes names, which are no networks
-        return False
+    return network == "*" or ipaddress.ip_network(network).prefixlen < _SHORTEST_PREFIX
 
 
 StringList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
@@ -53,7 +63,11 @@ class AppSettings(BaseSettings):
     """What every service needs; each piece adds its own class (see `app.core.registry`)."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_ignore_empty=True, extra="ignore", validate_default=True
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        validate_default=True,
     )
 
     project_name: str = Field("Service", description="Title of the API")
@@ -91,8 +105,8 @@ class AppSettings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address that the server listens on")
     port: int = Field(8000, ge=0, le=65535, description="Port that the server listens on")
     web_concurrency: int = Field(1, ge=1, le=256, description="Number of server processes")
-    forwarded_allow_ips: str = Field(
-        "127.0.0.1", description="Proxies whose X-Forwarded-* headers are believed (CIDR)"
+    forwarded_allow_ips: StringList = Field(
+        ("127.0.0.1",), description="Proxies whose X-Forwarded-* headers are believed (CIDR)"
     )
     shutdown_drain_seconds: float = Field(
         default_factory=_drain_seconds,
@@ -104,12 +118,43 @@ class AppSettings(BaseSettings):
         25, ge=0, description="How long requests in flight may take to finish at shutdown"
     )
 
+    _from_store: frozenset[str] = PrivateAttr(default=frozenset())
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Tell where values come from; an earlier source wins."""
+        own = (init_settings, env_settings, dotenv_settings, file_secret_settings)
+        return (*own, *cls.further_sources())
+
+    @classmethod
+    def further_sources(cls) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Give the sources of what neither the environment nor .env has. Pieces extend this."""
+        return ()
+
+    @property
+    def from_store(self) -> frozenset[str]:
+        """The fields whose value came from a store of secrets, so that it may change later."""
+        return self._from_store
+
     @field_validator("internal_networks")
     @classmethod
     def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for network in value:
             _parse_network(network)
         return value
+
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _check_proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        # The server would take a misspelt network for a name, which no peer ever has.
+        return value if value == ("*",) else cls._check_networks(value)
 
     @field_validator("backend_cors_origins")
     @classmethod
@@ -153,8 +198,7 @@ class AppSettings(BaseSettings):
             yield "ALLOWED_HOSTS must name the service's hosts instead of *"
         if "*" in self.backend_cors_origins:
             yield "BACKEND_CORS_ORIGINS must name the origins instead of *"
-        proxies = self.forwarded_allow_ips.split(",")
-        if "*" in self.forwarded_allow_ips or any(map(_is_everybody, proxies)):
+        if any(map(_is_everybody, self.forwarded_allow_ips)):
             yield "FORWARDED_ALLOW_IPS must name the proxies' networks instead of everybody"
         if any(map(_is_everybody, self.internal_networks)):
             yield "INTERNAL_NETWORKS must not be everybody"
@@ -176,6 +220,12 @@ def load_settings(settings_class: type[SettingsT]) -> SettingsT:
         settings = settings_class()
     except ValidationError as error:
         raise SystemExit(_explain(error)) from None
+    except UnicodeDecodeError:
+        raise SystemExit("configuration: .env is no text in UTF-8") from None
+    except OSError as error:
+        raise SystemExit(f"configuration: .env cannot be read: {error.strerror}") from None
+    except SettingsError as error:
+        raise SystemExit(f"configuration: {error}") from None
     if settings.in_production and (problems := list(settings.insecure())):
         raise SystemExit("\n".join(f"configuration: {problem}" for problem in problems))
     return settings

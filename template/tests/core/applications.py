@@ -5,7 +5,9 @@ import asyncio
 from fastapi import APIRouter, Request
 
 from app.config import Settings
+from app.core import context
 from app.core.application import create_app
+from app.core.auth import public
 from app.core.server import serve
 from app.core.settings import load_settings
 
@@ -27,6 +29,13 @@ async def slow(request: Request) -> str:
 async def slow_begun() -> None:
     """Answer as soon as somebody waits for `/slow`."""
     await begun.wait()
+
+
+@router.get("/seen")
+@public
+async def seen(request: Request) -> dict[str, str | None]:
+    """Tell what the service sees of its caller."""
+    return {"client": context.client.get(), "url": str(request.url)}
 
 
 @router.get("/fail")

@@ -1,22 +1,70 @@
-"""The audit log."""
-
-import json
+"""What the audit log tells, and what it does not."""
 
 import pytest
-import structlog
+from fastapi import APIRouter, Depends, FastAPI
 
 from app.config import Settings
+from app.core.application import create_app
 from app.core.audit import audit
-from app.core.logging import configure_logging
+from app.core.auth import public, require_role
+from app.core.limits import rate_limit
+from tests.core.log import AuditLog
+from tests.core.plugin import SIGNED_IN, caller_of
 
 
-def test_a_security_event_is_one_line_without_secrets(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.fixture
+def service(settings: Settings) -> FastAPI:
+    router = APIRouter()
+    router.get("/admins", dependencies=[Depends(require_role("admin"))])(_nothing)
+    router.get("/few", dependencies=[Depends(rate_limit("1/minute"))])(public(_open))
+    router.get("/told")(public(_tell))
+    return create_app(settings, routers=[router])
+
+
+@pytest.fixture
+def log(settings: Settings, service: FastAPI) -> AuditLog:
+    return AuditLog(settings)
+
+
+async def _nothing() -> None: ...
+
+
+async def _open() -> None: ...
+
+
+async def _tell() -> None:
+    audit("password.changed", password="hunter2", reason="forgotten")  # noqa: S106
+
+
+async def test_a_line_says_who_and_from_where_whatever_the_level(
+    service: FastAPI, log: AuditLog
 ) -> None:
-    configure_logging(settings)
-    monkeypatch.setattr("app.core.audit.log", structlog.get_logger(logger_name="app.audit"))
-    audit("login.failed", address="203.0.113.9", password="hunter2")  # noqa: S106
-    line = json.loads(capsys.readouterr().out)
-    assert (line["event"], line["logger"], line["level"]) == ("login.failed", "app.audit", "info")
-    assert line["address"] == "203.0.113.9"
-    assert "hunter2" not in str(line)
+    async with caller_of(service, "192.0.2.7") as caller:
+        await caller.get("/api/v1/told", headers={"X-Request-ID": "a-request"})
+    (line,) = log.lines()
+    assert (line["event"], line["reason"]) == ("password.changed", "forgotten")
+    assert (line["client"], line["request_id"]) == ("192.0.2.7", "a-request")
+    assert line.get("subject") == ("somebody" if SIGNED_IN else None)
+    assert line["password"] == "[redacted]"  # noqa: S105
+
+
+def test_outside_of_requests_there_is_nobody(log: AuditLog) -> None:
+    audit("keys.rotated")
+    (line,) = log.lines()
+    assert line.keys() == {"event", "level", "logger", "timestamp"}
+
+
+async def test_refused_access_is_told_of(service: FastAPI, log: AuditLog) -> None:
+    async with caller_of(service) as caller:
+        assert (await caller.get("/api/v1/admins?token=hunter2")).status_code == 403
+    (line,) = log.lines()
+    assert line["event"] == "access.refused"
+    assert (line["method"], line["path"], line["code"]) == ("GET", "/api/v1/admins", "forbidden")
+
+
+async def test_a_flood_is_told_of_once(service: FastAPI, log: AuditLog) -> None:
+    async with caller_of(service, headers={}) as caller:
+        statuses = [(await caller.get("/api/v1/few")).status_code for _ in range(5)]
+    assert statuses == [200, 429, 429, 429, 429]
+    (line,) = log.lines()
+    assert (line["event"], line["limit"]) == ("rate_limit.exceeded", "GET /api/v1/few")

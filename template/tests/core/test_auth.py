@@ -1,5 +1,6 @@
 """Who is let in, whatever provider issues the tokens."""
 
+import logging
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -7,16 +8,18 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI, WebSocket
 from fastapi.routing import iter_route_contexts
 from httpx2 import AsyncClient
+from pydantic import BaseModel
 from starlette.testclient import TestClient, WebSocketDenialResponse
-from starlette.websockets import WebSocketDisconnect
 
 from app.config import Settings
 from app.core.application import create_app
 from app.core.auth import CurrentPrincipal, OptionalPrincipal, public, require_role, require_scope
 from app.core.auth.access import is_public
+from app.core.auth.tokens import TokenRules
 from tests.core.issuing.base import Issuer, bearer
 from tests.core.issuing.provider import PUBLIC
-from tests.core.plugin import caller_of
+from tests.core.log import AuditLog
+from tests.core.plugin import caller_of, with_changes
 
 ME = "/api/v1/auth/me"
 OPEN = {
@@ -50,6 +53,23 @@ async def auditors() -> None:
 @router.get("/writers", dependencies=[Depends(require_scope("read", "write"))])
 async def writers() -> None:
     """Only for those with two scopes."""
+
+
+class Text(BaseModel):
+    """A body."""
+
+    text: str
+
+
+@router.post("/texts")
+async def store(text: Text) -> str:
+    return text.text
+
+
+@router.post("/open-texts")
+@public
+async def store_openly(text: Text, principal: OptionalPrincipal) -> str | None:
+    return principal.subject if principal else None
 
 
 @router.websocket("/talk")
@@ -172,13 +192,82 @@ async def test_one_token_at_a_time(caller: AsyncClient, issuer: Issuer) -> None:
     assert (await caller.get("/api/v1/closed", headers=twice)).status_code == 401
 
 
-def test_a_web_socket_is_closed_too(service: FastAPI, issuer: Issuer) -> None:
+BODIES: dict[str, dict[str, Any]] = {
+    "none": {},
+    "no JSON": {"content": b"{", "headers": {"Content-Type": "application/json"}},
+    "no object": {"json": 5},
+    "another object": {"json": {"more": 1}},
+    "a form": {"data": {"text": "a"}},
+    "a broken form": {
+        "content": b"--x\r\n",
+        "headers": {"Content-Type": "multipart/form-data; boundary=x"},
+    },
+    "a file": {"files": {"file": b"abc"}},
+}
+
+
+@pytest.mark.parametrize("body", BODIES)
+async def test_strangers_are_told_so_whatever_they_send(
+    body: str, caller: AsyncClient, issuer: Issuer
+) -> None:
+    path, sent = "/api/v1/texts", BODIES[body]
+    answer = await caller.post(path, **sent)
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert answer.json()["code"] == "unauthenticated"
+    headers = {**sent.get("headers", {}), **bearer("nonsense")}
+    answer = await caller.post(path, **{**sent, "headers": headers})
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+    headers = {**sent.get("headers", {}), **bearer(issuer.token())}
+    answer = await caller.post(path, **{**sent, "headers": headers})
+    assert answer.status_code == 422
+
+
+async def test_a_stranger_s_body_is_not_read(caller: AsyncClient, issuer: Issuer) -> None:
+    read = []
+
+    async def body() -> AsyncIterator[bytes]:
+        for part in b'{"text":', b'"a"}':
+            read.append(part)
+            yield part
+
+    headers = {"Content-Type": "application/json"}
+    answer = await caller.post("/api/v1/texts", content=body(), headers=headers)
+    assert (answer.status_code, read) == (401, [])
+    headers |= bearer(issuer.token())
+    answer = await caller.post("/api/v1/texts", content=body(), headers=headers)
+    assert (answer.json(), len(read)) == ("a", 2)
+
+
+async def test_public_endpoints_read_whatever_strangers_send(
+    caller: AsyncClient, issuer: Issuer
+) -> None:
+    path = "/api/v1/open-texts"
+    for headers in {}, bearer("nonsense"):
+        assert (await caller.post(path, json={"text": "a"}, headers=headers)).json() is None
+        assert (await caller.post(path, json={}, headers=headers)).status_code == 422
+    headers = bearer(issuer.token("ada"))
+    assert (await caller.post(path, json={"text": "a"}, headers=headers)).json() == "ada"
+
+
+def test_a_web_socket_is_closed_too(
+    service: FastAPI, issuer: Issuer, caplog: pytest.LogCaptureFixture
+) -> None:
     caller = TestClient(service)
-    with (
-        pytest.raises((WebSocketDisconnect, WebSocketDenialResponse)),
-        caller.websocket_connect("/api/v1/talk"),
+    for headers, challenge in (
+        ({}, "Bearer"),
+        (bearer("nonsense"), 'Bearer error="invalid_token"'),
     ):
-        pass
+        with (
+            pytest.raises(WebSocketDenialResponse) as denied,
+            caller.websocket_connect("/api/v1/talk", headers=headers),
+        ):
+            pass
+        assert denied.value.status_code == 401
+        assert denied.value.headers["WWW-Authenticate"] == challenge
+        assert denied.value.json()["code"] == "unauthenticated"
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
     with caller.websocket_connect("/api/v1/talk", headers=bearer(issuer.token("ada"))) as socket:
         assert socket.receive_text() == "ada"
 
@@ -188,3 +277,33 @@ async def test_administrators_read_the_details_from_anywhere(app: FastAPI, issue
         headers = bearer(issuer.token(roles=roles))
         async with caller_of(app, "203.0.113.9", headers) as caller:
             assert (await caller.get("/health/detailed")).status_code == status
+
+
+async def test_a_bad_token_is_told_of_and_a_missing_one_is_not(
+    service: FastAPI, caller: AsyncClient, settings: Settings
+) -> None:
+    log = AuditLog(settings)
+    await caller.get("/api/v1/closed", headers={"X-Request-ID": "without"})
+    await caller.get("/api/v1/closed", headers={**bearer("nonsense"), "X-Request-ID": "bad"})
+    (line,) = log.lines()
+    assert (line["event"], line["request_id"]) == ("token.refused", "bad")
+    assert "nonsense" not in str(line)
+
+
+async def test_a_flood_without_a_token_is_slowed_down(settings: Settings) -> None:
+    app = create_app(with_changes(settings, rate_limit_default="2/minute"), routers=[router])
+    async with caller_of(app, headers={}) as flood, caller_of(app) as known:
+        statuses = [(await flood.get("/api/v1/closed")).status_code for _ in range(4)]
+        assert statuses == [401, 401, 429, 429]
+        refused = await flood.get("/api/v1/closed")
+        assert refused.json()["code"] == "rate_limited"
+        assert refused.headers["ratelimit-remaining"] == "0"
+        assert int(refused.headers["retry-after"]) > 0
+        assert "www-authenticate" not in refused.headers
+        assert (await flood.get("/api/v1/open")).status_code == 429
+        answers = [await known.get("/api/v1/open") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+
+
+def test_a_shared_secret_is_not_printed() -> None:
+    assert "hunter2" not in repr(TokenRules(provider="a", issuer="b", secret="hunter2"))  # noqa: S106

@@ -58,6 +58,19 @@ def test_the_list_above_is_complete() -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["status", "code", "type", "request_id"])
+def test_an_extension_cannot_replace_what_every_problem_says(name: str) -> None:
+    with pytest.raises(TypeError, match=f"every problem has the member '{name}'"):
+        errors.ConflictError("No", **{name: 1})  # type: ignore[arg-type]
+
+
+async def test_an_extension_may_have_any_other_name(settings: Settings) -> None:
+    error = errors.ConflictError("No", scope="a", seats=3)
+    async with caller_of(failing_with(error, settings)) as caller:
+        body = (await caller.get("/api/v1/fail")).json()
+    assert (body["scope"], body["seats"]) == ("a", 3)
+
+
 @pytest.mark.parametrize(
     ("error", "header", "value"),
     [

@@ -39,6 +39,14 @@ async def test_ready_names_every_component(client: AsyncClient, settings: Settin
             assert component["latency_ms"] >= 0
 
 
+@pytest.mark.parametrize("path", ["/health", "/ready", "/public/health", "/public/health/ready"])
+async def test_load_balancers_may_ask_by_head(
+    client: AsyncClient, settings: Settings, path: str
+) -> None:
+    prefix = settings.api_v1_str if path.startswith("/public") else ""
+    assert (await client.head(f"{prefix}{path}")).status_code == 200
+
+
 async def test_detailed_health_helps_an_operator(client: AsyncClient) -> None:
     body = (await client.get("/health/detailed")).json()
     assert body["runtime"].keys() == {"python", "fastapi", "sqlalchemy"}

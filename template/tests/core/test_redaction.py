@@ -46,6 +46,8 @@ def line_of(stream: io.TextIOWrapper) -> dict[str, Any]:
         {"address": f"postgresql://user:{SECRET}@host/name"},
         {"address": f"postgresql://user:p@{SECRET}@host/name"},
         {"address": f"https://{SECRET}@host/name"},
+        {"address": f"postgresql://user:p@ss word {SECRET}@host/name"},
+        {"address": f"postgresql://user:12 {SECRET}@host/name"},
         {"error": ValueError(f"postgresql://user:{SECRET}@host")},
         {"said": f"could not connect: password={SECRET} host=db"},
         {"said": f"Authorization: Bearer {SECRET}"},
@@ -63,9 +65,11 @@ def test_secrets_of_other_loggers_too(output: io.TextIOWrapper) -> None:
 
 
 def test_what_is_no_secret_stays(output: io.TextIOWrapper) -> None:
-    structlog.get_logger().info("read", author="Ada", path="/a:b", count=3, url="x")
+    asked = "http://host:8000/a b for ada@example.com"
+    structlog.get_logger().info("read", author="Ada", path="/a:b", count=3, asked=asked)
     line = line_of(output)
     assert (line["author"], line["path"], line["count"]) == ("Ada", "/a:b", 3)
+    assert line["asked"] == asked
 
 
 @pytest.mark.parametrize(

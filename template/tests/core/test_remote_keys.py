@@ -3,13 +3,18 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
 
 from app.core.auth import remote_keys as module
 from app.core.auth.remote_keys import RemoteKeys
 from app.core.errors import ServiceUnavailableError
-from tests.core.issuing.remote import RemoteIssuer, SigningKey
+from tests.core.issuing.__main__ import certify
+from tests.core.issuing.remote import RemoteIssuer
+from tests.core.issuing.signing import SigningKey
 
 
 @pytest.fixture
@@ -111,7 +116,6 @@ async def test_an_outage_takes_no_keys_away(
         b'{"keys": []}',
         b'{"keys": [{"kty": "oct", "k": "c2VjcmV0", "kid": "a"}]}',
         b'{"keys": [{"kty": "EC"}]}',
-        b'{"keys": [' + b" " * 300_000 + b"]}",
         b"[" * 100_000,
     ],
 )
@@ -127,6 +131,15 @@ async def test_a_broken_set_replaces_nothing(
     assert not keys.fresh
 
 
+@pytest.mark.parametrize(("size", "taken"), [(200_000, True), (300_000, False)])
+async def test_a_document_without_end_is_not_read(
+    size: int, taken: bool, issuer: RemoteIssuer, keys: RemoteKeys
+) -> None:
+    issuer.answers["/keys"] = lambda: issuer.key_set() + b" " * size
+    await keys.refresh()
+    assert (len(keys) == 1) == taken
+
+
 async def test_without_any_key_nobody_can_tell(issuer: RemoteIssuer, keys: RemoteKeys) -> None:
     issuer.stop()
     with pytest.raises(ServiceUnavailableError):
@@ -140,9 +153,10 @@ async def test_the_issuer_says_where_its_keys_are(issuer: RemoteIssuer) -> None:
 
 
 async def test_the_document_of_another_issuer_is_refused(issuer: RemoteIssuer) -> None:
-    keys = RemoteKeys(f"{issuer.url}/discovery", issuer="https://login.example.com")
-    with pytest.raises(ServiceUnavailableError):
-        await keys.find(issuer.keys[0].id)
+    for other in "https://login.example.com", f"{issuer.url}/":
+        keys = RemoteKeys(f"{issuer.url}/discovery", issuer=other)
+        with pytest.raises(ServiceUnavailableError):
+            await keys.find(issuer.keys[0].id)
 
 
 async def test_keys_that_do_not_sign_are_left_out(issuer: RemoteIssuer, keys: RemoteKeys) -> None:
@@ -150,3 +164,29 @@ async def test_keys_that_do_not_sign_are_left_out(issuer: RemoteIssuer, keys: Re
     issuer.answers["/keys"] = lambda: json.dumps({"keys": [issuer.keys[0].public, other]}).encode()
     assert await keys.find(None)
     assert len(keys) == 1
+
+
+async def test_a_private_key_that_is_published_is_left_out(
+    issuer: RemoteIssuer, keys: RemoteKeys
+) -> None:
+    private = json.loads(ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1())))
+    published = {"keys": [issuer.key.public, {**private, "kid": "private"}]}
+    issuer.answers["/keys"] = lambda: json.dumps(published).encode()
+    assert await keys.find("private") is None
+    assert await keys.find(issuer.key.id)
+
+
+async def test_keys_are_only_fetched_where_the_issuer_is_as_safe(
+    issuer: RemoteIssuer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = certify(tmp_path / "issuer.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    paths = {"/keys": "key_set", "/discovery": "discovery"}
+    with RemoteIssuer("ES256", paths, dict, dict, certificate).running() as safe:
+        own = RemoteKeys(f"{safe.url}/discovery", issuer=safe.url)
+        assert await own.find(safe.key.id)
+        document = {"issuer": safe.url, "jwks_uri": f"{issuer.url}/keys"}
+        safe.answers["/discovery"] = lambda: json.dumps(document).encode()
+        others = RemoteKeys(f"{safe.url}/discovery", issuer=safe.url)
+        with pytest.raises(ServiceUnavailableError):
+            await others.find(issuer.key.id)

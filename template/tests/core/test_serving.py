@@ -99,6 +99,11 @@ def test_an_unexpected_error_is_logged_with_its_trace_but_no_secret(life: Life) 
     assert "hunter2" not in life.output
 
 
+def test_staging_tells_what_production_will_refuse(life: Life) -> None:
+    said = [line["problem"].split()[0] for line in life.of("app.settings")]
+    assert {"SECRET_KEY", "ALLOWED_HOSTS"} <= set(said)
+
+
 def test_the_service_itself_serves_with_several_processes(addresses: Addresses) -> None:
     variables = environment(addresses, WEB_CONCURRENCY="2", SHUTDOWN_DRAIN_SECONDS="0")
     with running(**variables) as server:

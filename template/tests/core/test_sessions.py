@@ -117,6 +117,12 @@ async def test_a_read_session_refuses_to_write(service: FastAPI) -> None:
         update(Note).values(text="a"),
         delete(Note),
         text("DELETE FROM notes_of_the_tests"),
+        text("/* SELECT */ DELETE FROM notes_of_the_tests"),
+        text("WITH old AS (SELECT 1) DELETE FROM notes_of_the_tests"),
+        text("WITH gone AS (DELETE FROM notes_of_the_tests RETURNING id) SELECT * FROM gone"),
+        text("EXPLAIN ANALYZE DELETE FROM notes_of_the_tests"),
+        text("SELECT * INTO copied FROM notes_of_the_tests"),
+        text("SELECT 'it''s'; Delete\nFROM notes_of_the_tests --'"),
     ],
 )
 async def test_a_read_session_refuses_statements_that_write(
@@ -125,6 +131,21 @@ async def test_a_read_session_refuses_statements_that_write(
     async with database.read_session_context() as session:
         with pytest.raises(RuntimeError, match="only reads"):
             await session.execute(statement)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT 'insert; it''s'",
+        "/* update */ SELECT 1 -- delete",
+        " select max(updated_at) FROM {}",
+    ],
+)
+async def test_a_read_session_reads_texts_that_speak_of_writing(
+    service: FastAPI, statement: str
+) -> None:
+    async with database.read_session_context() as session:
+        await session.execute(text(statement.format(Note.__tablename__)))
 
 
 async def test_a_session_outside_of_requests_commits(service: FastAPI) -> None:
@@ -194,7 +215,14 @@ async def test_ids_sort_by_age(service: FastAPI) -> None:
 
 
 async def test_a_database_that_is_not_started_says_so() -> None:
-    database = Database(name="", section="", base=ExtraBase, variable="", addresses=_no_addresses)
+    database = Database(
+        name="",
+        section="",
+        base=ExtraBase,
+        variable="",
+        replica_variable="",
+        addresses=_no_addresses,
+    )
     with pytest.raises(RuntimeError, match="lifespan"):
         _ = database.engine
     for context in (database.session_context, database.read_session_context):

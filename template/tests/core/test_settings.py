@@ -2,7 +2,7 @@ import re
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from app.config import Settings
 from app.core.database.flavours.flavour import FLAVOUR
@@ -10,6 +10,7 @@ from app.core.database.layout import DATABASES
 from app.core.database.settings import driver_url
 from app.core.settings import load_settings
 from tests.core.issuing.provider import PRODUCTION
+from tests.core.without_servers import WITHOUT_SERVERS
 
 SECRET = "0123456789abcdef0123456789abcdef"  # noqa: S105
 VARIABLES = [database.variable for database in DATABASES]
@@ -86,6 +87,25 @@ def test_the_env_file_is_read_and_the_environment_wins(
     assert (settings.log_level, settings.db_pool_size) == ("ERROR", 7)
 
 
+def test_an_env_file_that_is_no_text_stops_the_start_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    set_addresses(monkeypatch)
+    (tmp_path / ".env").write_bytes(b"PROJECT_NAME=caf\xe9")
+    with pytest.raises(SystemExit, match=r"configuration: \.env is no text in UTF-8"):
+        load_settings(Settings)
+
+
+def test_an_env_file_that_cannot_be_read_stops_the_start_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    set_addresses(monkeypatch)
+    # Fails for root too, whom no permission stops: nothing is mapped at address 0.
+    (tmp_path / ".env").symlink_to("/proc/self/mem")
+    with pytest.raises(SystemExit, match=r"configuration: \.env cannot be read: "):
+        load_settings(Settings)
+
+
 @pytest.mark.parametrize("text", ["http://a,http://b", '["http://a", "http://b"]'])
 def test_lists_have_two_spellings(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     set_addresses(monkeypatch)
@@ -100,6 +120,7 @@ def test_secure_values_start_in_production(monkeypatch: pytest.MonkeyPatch) -> N
     assert not settings.serves_docs
     assert settings.logs_json
     assert settings.shutdown_drain_seconds > 0
+    assert settings.rate_limit_default == "6000/minute"
 
 
 @pytest.mark.parametrize(
@@ -156,6 +177,10 @@ def test_an_empty_environment_is_not_taken_for_development(
         ("ALLOWED_HOSTS", "https://api.example.com"),
         ("ALLOWED_HOSTS", "api.example.com:443"),
         ("INTERNAL_NETWORKS", "10.0.0.1/8"),
+        ("FORWARDED_ALLOW_IPS", "10.0.0.1/8"),
+        ("FORWARDED_ALLOW_IPS", "proxy,10.0.0.1"),
+        ("FORWARDED_ALLOW_IPS", "10.0.0.1,*"),
+        ("RATE_LIMIT_DEFAULT", "often"),
         ("SHUTDOWN_DRAIN_SECONDS", "inf"),
     ],
 )
@@ -178,6 +203,14 @@ def test_a_password_that_breaks_the_address_is_not_shown(monkeypatch: pytest.Mon
     assert "hunter2" not in str(stopped.value.code)
 
 
+def test_a_refused_value_is_in_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_addresses(monkeypatch, "oracle://user:hunter2@host/name")
+    monkeypatch.setenv("DB_POOL_SIZE", "hunter2")
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+    assert "hunter2" not in str(refused.value)
+
+
 def test_secrets_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     set_production(monkeypatch)
     assert SECRET not in repr(load_settings(Settings))
@@ -186,7 +219,7 @@ def test_secrets_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
 def set_addresses(monkeypatch: pytest.MonkeyPatch, address: str = FLAVOUR.example) -> None:
     for name in VARIABLES:
         monkeypatch.setenv(name.upper(), address)
-    for name, value in PRODUCTION.items():
+    for name, value in {**PRODUCTION, **WITHOUT_SERVERS}.items():
         monkeypatch.setenv(name, value)
 
 

@@ -278,18 +278,19 @@ async def test_deleting_a_tenant_removes_what_it_owns(client: AsyncClient) -> No
 async def test_administration_by_command(
     app: FastAPI, rolled_back: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await run(parse(["create", "acme", "Acme Inc."]))
-    await run(parse(["suspend", "acme"]))
+    slug = f"acme-{uuid4().hex}"
+    await run(parse(["create", slug, "Acme Inc."]))
+    await run(parse(["suspend", slug]))
     await run(parse(["list"]))
-    assert capsys.readouterr().out.count("suspended  Acme Inc.") == 2
-    for wrong in (["create", "acme", "Again"], ["create", "No Slug", "x"], ["suspend", "nobody"]):
+    assert capsys.readouterr().out.count(f"{slug}  suspended  Acme Inc.") == 2
+    for wrong in (["create", slug, "Again"], ["create", "No Slug", "x"], ["suspend", "nobody"]):
         with pytest.raises(SystemExit):
             await run(parse(wrong))
-    await run(parse(["resume", "acme"]))
-    await run(parse(["delete", "acme"]))
+    await run(parse(["resume", slug]))
+    await run(parse(["delete", slug]))
     capsys.readouterr()
     await run(parse(["list"]))
-    assert "acme" not in capsys.readouterr().out
+    assert slug not in capsys.readouterr().out
 
 
 async def test_seeded_data_belongs_to_the_demonstration(app: FastAPI, rolled_back: None) -> None:

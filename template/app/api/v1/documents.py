@@ -5,12 +5,18 @@ import uuid
 from fastapi import APIRouter, Request, Response, status
 
 from app.api.v1.projects import ProjectsDep, ProjectsToReadDep
+from app.core.database.idempotency import once
 from app.core.database.pagination import CursorPage, PageDep, Rows
 from app.core.database.preconditions import PreconditionDep, etag
 from app.models.document import Document
+from app.models.idempotency import document_keys
 from app.schemas.documents import DocumentCreate, DocumentPatch, DocumentRead
 
-router = APIRouter(prefix="/projects/{project_id}/documents", tags=["documents"])
+router = APIRouter(
+    prefix="/projects/{project_id}/documents",
+    tags=["documents"],
+    route_class=once(document_keys),
+)
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, response_model=DocumentRead)

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends
 from fastapi.params import Depends as Dependency
+from starlette.middleware import Middleware
 
 from app.core.auth.access import CurrentPrincipal
-from app.core.auth.bearer import Bearer
+from app.core.auth.bearer import Bearer, TokenBeforeBody
 from app.core.auth.provider import find_keys, token_rules
 from app.core.auth.tokens import Verifier
 from app.core.piece import Check, Details, Piece
@@ -59,8 +60,16 @@ def _routers(settings: "CoreSettings") -> Sequence[APIRouter]:
     return [router]
 
 
+def _bearer(settings: "CoreSettings") -> Bearer:
+    return Bearer(Verifier(token_rules(settings), find_keys(settings)))
+
+
 def _dependencies(settings: "CoreSettings") -> Sequence[Dependency]:
-    return [Depends(Bearer(Verifier(token_rules(settings), find_keys(settings))))]
+    return [Depends(_bearer(settings))]
+
+
+def _middleware(settings: "CoreSettings") -> Sequence[Middleware]:
+    return [Middleware(TokenBeforeBody, bearer=_bearer(settings))]
 
 
 piece = Piece(
@@ -70,4 +79,5 @@ piece = Piece(
     checks=(Check(name="auth", probe=_probe, required=False, timeout=6.0),),
     routers=_routers,
     dependencies=_dependencies,
+    middleware=_middleware,
 )

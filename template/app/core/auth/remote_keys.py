@@ -94,7 +94,9 @@ class RemoteKeys:
 
     async def _fetch(self) -> None:
         try:
-            async with AsyncClient(timeout=FETCH_TIMEOUT_SECONDS) as client:
+            # In a thread, because reading the trusted certificates takes some 50 ms.
+            made = await asyncio.to_thread(AsyncClient, timeout=FETCH_TIMEOUT_SECONDS)
+            async with made as client:
                 keys = await self._download(client)
         except Exception as error:  # noqa: BLE001 - whatever an issuer sends, its keys are kept
             reason = f"{type(error).__name__}: {error}"
@@ -108,8 +110,8 @@ class RemoteKeys:
         address = self.address
         if self.issuer is not None:
             document = await read_json(client, address)
-            if document["issuer"].rstrip("/") != self.issuer.rstrip("/"):
-                raise ValueError("the discovery document is of another issuer")
+            if document["issuer"] != self.issuer:  # to the letter: so do tokens spell it
+                raise ValueError(f"the issuer calls itself {document['issuer']!r:.200}")
             address = document["jwks_uri"]
             if urlsplit(address).scheme != urlsplit(self.issuer).scheme:
                 raise ValueError("the keys are not where the issuer is safe")
@@ -121,7 +123,8 @@ class RemoteKeys:
 
 
 def _signs(key: PyJWK) -> bool:
-    return key.public_key_use in (None, "sig")
+    published_in_full = "d" in key._jwk_data  # then everybody can sign with it
+    return key.public_key_use in (None, "sig") and not published_in_full
 
 
 async def read_json(client: AsyncClient, address: str) -> Any:
@@ -133,14 +136,12 @@ async def read_json(client: AsyncClient, address: str) -> Any:
     """
     # Redirects are not followed: whoever can redirect the address could serve keys of their own.
     async with client.stream("GET", address) as response:
-        response.raise_for_status()
+        response.raise_for_status()  # a redirect is an error too
         body = b""
         async for chunk in response.aiter_bytes():
             body += chunk
             if len(body) > LARGEST_DOCUMENT:
                 raise ValueError("the document is too large")
-        if response.is_redirect:
-            raise ValueError("the address redirects")
     return json.loads(body)
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import jwt
@@ -15,7 +15,15 @@ LEEWAY_SECONDS = 30
 """How far the clocks of two machines may be apart."""
 
 LONGEST_TOKEN = 16_384
-LONGEST_KEY_ID = 256
+LONGEST_NAME = 255
+"""Of a subject (OpenID Connect Core, 2), a tenant or a role."""
+LATEST = 253_402_300_799
+"""The last second of the year 9999: what lies behind it is no time, but a mistake or an attack."""
+
+TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
+"""What an access token calls itself; others, such as `logout+jwt`, are for other readers."""
+NOT_UNDERSTOOD = frozenset({"b64", "zip"})
+"""Headers that change how a token is read, which no provider uses; PyJWT refuses all `crit`."""
 
 # A key is only ever used with algorithms of its own kind: otherwise somebody may sign with a public
 # RSA key as if it were a shared secret (RFC 8725, 2.1 and 3.1).
@@ -44,12 +52,13 @@ class Keys(Protocol):
 class ClaimNames:
     """Where a token says what a principal is; a dot leads into an object.
 
-    The first claim that is there counts.
+    The first claim that is there counts. `role_prefix` is cut off where a role begins with it.
     """
 
     tenant: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ("scope", "scp")
+    role_prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +72,7 @@ class TokenRules:
         algorithms: those that are accepted.
         secret: verifies HS256, which is refused without it.
         authorized_parties: accepted `azp`, when the token names one; empty accepts any.
+        refused: a claim, and the value with which a token is not accepted.
         claims: where the principal is described.
     """
 
@@ -70,8 +80,9 @@ class TokenRules:
     issuer: str
     audience: str | None = None
     algorithms: tuple[str, ...] = ASYMMETRIC
-    secret: str | None = None
+    secret: str | None = field(default=None, repr=False)
     authorized_parties: tuple[str, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
     claims: ClaimNames = ClaimNames()
 
 
@@ -104,24 +115,22 @@ class Verifier:
             claims = self._read(token, header["alg"], key)
         except jwt.ExpiredSignatureError:
             raise TokenRefusedError("The token has expired") from None
-        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
             raise TokenRefusedError("The token is not valid") from None
         return self._describe(claims)
 
-    async def _key(self, header: Mapping[str, Any]) -> PyJWK | str:
+    async def _key(self, header: Mapping[str, Any]) -> Any:
         algorithm, key_id = header.get("alg"), header.get("kid")
         if algorithm == "HS256" and self.rules.secret is not None:
             return self.rules.secret
         if algorithm not in self.rules.algorithms:
             raise jwt.InvalidAlgorithmError
-        if key_id is not None and not (isinstance(key_id, str) and len(key_id) <= LONGEST_KEY_ID):
-            raise jwt.InvalidKeyError
         key = await self.keys.find(key_id)
         if key is None or algorithm not in algorithms_of(key):
             raise jwt.InvalidKeyError
-        return key
+        return key.key
 
-    def _read(self, token: str, algorithm: str, key: PyJWK | str) -> dict[str, Any]:
+    def _read(self, token: str, algorithm: str, key: Any) -> dict[str, Any]:
         claims: dict[str, Any] = jwt.decode(
             token,
             key=key,
@@ -130,15 +139,20 @@ class Verifier:
             audience=self.rules.audience,
             leeway=LEEWAY_SECONDS,
             options={
-                "require": ["exp", "iss", "sub"],
+                "require": ["exp", "sub"],
                 "verify_aud": self.rules.audience is not None,
+                "enforce_minimum_key_length": True,
             },
         )
-        _refuse_repeated_names(token.split(".")[1])
+        _refuse_ambiguous_json(token.split(".")[1])
         party = claims.get("azp")
         if self.rules.authorized_parties and party not in (None, *self.rules.authorized_parties):
             raise jwt.InvalidTokenError
-        if not claims["sub"]:
+        if any(claims.get(name) == value for name, value in self.rules.refused.items()):
+            raise jwt.InvalidTokenError
+        if not all(_is_time(claims[name]) for name in ("exp", "nbf", "iat") if name in claims):
+            raise jwt.InvalidTokenError
+        if not _is_name(claims["sub"]):
             raise jwt.InvalidTokenError
         return claims
 
@@ -148,8 +162,10 @@ class Verifier:
         return Principal(
             subject=claims["sub"],
             provider=self.rules.provider,
-            tenant=tenant if isinstance(tenant, str) and tenant else None,
-            roles=_words(_first(claims, names.roles)),
+            tenant=tenant if _is_name(tenant) else None,
+            roles=frozenset(
+                role.removeprefix(names.role_prefix) for role in _words(_first(claims, names.roles))
+            ),
             scopes=_words(_first(claims, names.scopes)),
             claims=claims,
         )
@@ -157,24 +173,23 @@ class Verifier:
 
 def algorithms_of(key: PyJWK) -> frozenset[str]:
     """The algorithms that a public key may be used with; none for a shared secret."""
-    return ALGORITHMS_OF_KEY.get(_kind(key), frozenset())
-
-
-def _kind(key: PyJWK) -> tuple[str, str | None]:
-    return key.key_type or "", key._jwk_data.get("crv")
+    data = key._jwk_data
+    possible = ALGORITHMS_OF_KEY.get((data["kty"], data.get("crv")), frozenset())
+    return possible & {data["alg"]} if data.get("alg") else possible
 
 
 def _read_header(token: str) -> Mapping[str, Any]:
     header: Mapping[str, Any] = jwt.get_unverified_header(token)
-    _refuse_repeated_names(token.split(".", maxsplit=1)[0])
-    if "crit" in header:  # an extension that must be understood, and none is
+    _refuse_ambiguous_json(token.split(".", maxsplit=1)[0])
+    if header.keys() & NOT_UNDERSTOOD or str(header.get("typ", "JWT")).lower() not in TYPES:
         raise jwt.InvalidTokenError
     return header
 
 
-def _refuse_repeated_names(segment: str) -> None:
+def _refuse_ambiguous_json(segment: str) -> None:
     """Two readers of one token must not see two different claims (RFC 8725, 2.4)."""
-    json.loads(jwt.utils.base64url_decode(segment), object_pairs_hook=_unique)
+    decoded = jwt.utils.base64url_decode(segment)
+    json.loads(decoded.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -182,6 +197,19 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ValueError("a name is repeated")
     return found
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _is_time(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= LATEST
+
+
+def _is_name(value: Any) -> bool:
+    """Whether a text can be stored and shown: no control characters, no half surrogate pairs."""
+    return isinstance(value, str) and 0 < len(value) <= LONGEST_NAME and value.isprintable()
 
 
 def _first(claims: Mapping[str, Any], names: tuple[str, ...]) -> Any:
@@ -204,4 +232,4 @@ def _words(value: Any) -> frozenset[str]:
     words = value.split() if isinstance(value, str) else value
     if not isinstance(words, list):
         return frozenset()
-    return frozenset(word for word in words if isinstance(word, str))
+    return frozenset(filter(_is_name, words))

@@ -109,6 +109,7 @@ user_database = Database(
     section="user",
     base=UserBase,
     variable="database_url_user",
+    replica_variable="database_replica_url_user",
     addresses=_user_addresses,
 )
 general_database = Database(
@@ -116,6 +117,7 @@ general_database = Database(
     section="general",
     base=GeneralBase,
     variable="database_url_general",
+    replica_variable="database_replica_url_general",
     addresses=_general_addresses,
 )
 DATABASES = (user_database, general_database)

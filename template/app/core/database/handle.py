@@ -1,8 +1,10 @@
 """A database of the service: its engine, its sessions, its tables and its migrations."""
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import stamina
@@ -41,6 +43,8 @@ class _ReadOnlySession(ServiceSession):
 
 _ONLY_READS = "this session only reads: use a session that writes"
 _READING = ("select", "with", "values", "explain", "show")
+_QUOTED = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`|--[^\n]*|/\*(?!!).*?\*/""", re.DOTALL)
+_WRITING = re.compile(r"\b(?:insert|update|delete|merge|into|truncate|drop|alter|create|call)\b")
 
 
 @event.listens_for(_ReadOnlySession, "before_flush")
@@ -51,11 +55,21 @@ def _refuse_to_flush(*_: object) -> None:
 @event.listens_for(_ReadOnlySession, "do_orm_execute")
 def _refuse_to_write(state: ORMExecuteState) -> None:
     statement = state.statement
-    raw = isinstance(statement, TextClause)
     if state.is_insert or state.is_update or state.is_delete:
         raise RuntimeError(_ONLY_READS)
-    if raw and not str(statement).lstrip(" \n(").lower().startswith(_READING):
+    if isinstance(statement, TextClause) and not _only_reads(str(statement)):
         raise RuntimeError(_ONLY_READS)
+
+
+@lru_cache
+def _only_reads(sql: str) -> bool:
+    """Whether a text reads and has no part that writes (`WITH … DELETE`, `EXPLAIN ANALYZE …`).
+
+    The server would know better, but asking it to refuse costs a round trip per session: the
+    connections are those of the sessions that write.
+    """
+    words = _QUOTED.sub(" ", sql).lower()
+    return words.lstrip(" \n\r\t(").startswith(_READING) and not _WRITING.search(words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +89,7 @@ class Database:
         section: its section in `alembic.ini`, which names its migrations.
         base: the declarative base of its models.
         variable: the field of the settings that holds its main address.
+        replica_variable: the field that holds the address of its replica.
         addresses: finds all of its addresses in the settings.
     """
 
@@ -85,12 +100,14 @@ class Database:
         section: str,
         base: type[DeclarativeBase],
         variable: str,
+        replica_variable: str,
         addresses: Callable[[Any], Addresses],
     ) -> None:
         self.name = name
         self.section = section
         self.base = base
         self.variable = variable
+        self.replica_variable = replica_variable
         self.addresses = addresses
         self._engine: AsyncEngine | None = None
         self._observer: AsyncEngine | None = None
@@ -154,11 +171,11 @@ class Database:
     async def connected(self, settings: ConnectionSettings) -> AsyncIterator[None]:
         """Hold the engines; connections are made when they are needed."""
         addresses = self.addresses(settings)
-        engine = build_engine(driver_url(addresses.main), settings)
-        replica = addresses.replica
-        reader = build_engine(driver_url(replica), settings) if replica else engine
+        engine = build_engine(driver_url(addresses.main), settings, self.variable)
+        replica, variable = addresses.replica, self.replica_variable
+        reader = build_engine(driver_url(replica), settings, variable) if replica else engine
         alone = settings.model_copy(update={"db_use_null_pool": True})
-        observer = build_engine(driver_url(addresses.main), alone)
+        observer = build_engine(driver_url(addresses.main), alone, self.variable)
         migrator = build_engine(driver_url(addresses.migration or addresses.main), alone)
         before = vars(self).copy()
         self._addresses, self._engine, self._migrator = addresses, engine, migrator

@@ -39,6 +39,9 @@ class ConnectionSettings(AppSettings):
     db_migration_statement_timeout: int = Field(
         600, ge=1, description="Seconds that one statement of a migration may take"
     )
+    idempotency_key_hours: int = Field(
+        24, ge=1, description="How long the answer to an Idempotency-Key is kept"
+    )
 
 
 def driver_url(address: SecretStr) -> URL:

@@ -72,6 +72,7 @@ database = Database(
     section="alembic",
     base=Base,
     variable="database_url",
+    replica_variable="database_replica_url",
     addresses=_addresses,
 )
 DATABASES = (database,)

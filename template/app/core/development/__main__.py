@@ -1,15 +1,17 @@
 """Start the service for development: `make dev`.
 
 Without a DATABASE_URL, in the environment or in `.env`, a database server of its own is started
-and stopped with the service; its data stays in `.local/`.
+and stopped with the service; its data stays in `.local/`. The same goes for whoever signs in.
 """
 
 import socket
 import sys
+from collections.abc import Mapping
 
 import uvicorn
 
 from app.core.development.local import local_databases
+from app.core.development.sign_in import running_issuer
 from app.core.migrate import upgrade
 from app.core.settings import AppSettings, load_settings
 
@@ -22,9 +24,11 @@ def main() -> None:
     """
     settings = load_settings(AppSettings)
     _check_port(settings.host, settings.port)
-    with local_databases():
+    root = f"http://{settings.host}:{settings.port}"
+    with local_databases(), running_issuer(f"{root}{settings.api_v1_str}") as sign_in:
         upgrade()
-        _announce(settings)
+        paths = {"API": settings.api_v1_str, "Docs": "/docs", "Ready": "/ready"}
+        _announce({**{name: f"{root}{path}" for name, path in paths.items()}, **sign_in})
         uvicorn.run(
             "app.main:app",
             host=settings.host,
@@ -48,12 +52,9 @@ def _check_port(host: str, port: int) -> None:
             ) from None
 
 
-def _announce(settings: AppSettings) -> None:
-    root = f"http://{settings.host}:{settings.port}"
-    lines = {"API": settings.api_v1_str, "Docs": "/docs", "Ready": "/ready"}
-    for name, path in lines.items():
-        sys.stdout.write(f"{name:<6} {root}{path}\n")
-    sys.stdout.write("Stop   Ctrl-C\n")
+def _announce(lines: Mapping[str, str]) -> None:
+    for name, text in {**lines, "Stop": "Ctrl-C"}.items():
+        sys.stdout.write(f"{name:<6} {text}\n")
     sys.stdout.flush()
 
 

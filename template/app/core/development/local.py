@@ -10,13 +10,15 @@ from pydantic import create_model
 
 from app.core.database.layout import DATABASES
 from app.core.database.roles.role import development_addresses
+from app.core.database.settings import DatabaseUrl
 from app.core.development.flavour import create_database, local_server
-from app.core.settings import AppSettings, load_settings
+from app.core.registry import MigrationSettings
+from app.core.settings import load_settings
 
 LOCAL_DATA = Path(".local")
 VARIABLES = [database.variable for database in DATABASES]
 Given = create_model(  # type: ignore[call-overload]
-    "Given", __base__=AppSettings, **dict.fromkeys(VARIABLES, (str | None, None))
+    "Given", __base__=MigrationSettings, **dict.fromkeys(VARIABLES, (DatabaseUrl | None, None))
 )
 
 

@@ -10,6 +10,7 @@ from app.config import Settings
 from app.core.database.layout import DATABASES
 from app.core.development.local import local_databases
 from app.core.development.seeding import seeding
+from app.core.development.sign_in import name_issuer
 from app.core.migrate import upgrade
 from app.core.settings import load_settings
 from app.seed import seed
@@ -26,6 +27,7 @@ async def run(settings: Settings) -> None:
 
 def main() -> None:
     """Find the databases, migrate and seed them."""
+    name_issuer()
     with local_databases():
         upgrade()
         asyncio.run(run(load_settings(Settings)))

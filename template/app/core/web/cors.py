@@ -16,7 +16,26 @@ from app.core.problems import problem_response
 if TYPE_CHECKING:
     from app.core.registry import CoreSettings
 
-EXPOSED_HEADERS = ("ETag", "Link", "Location", "Retry-After", "X-Request-ID")
+ALLOWED_HEADERS = (
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-Match",
+    "X-Request-ID",
+)
+EXPOSED_HEADERS = (
+    "ETag",
+    "Idempotent-Replayed",
+    "Link",
+    "Location",
+    "RateLimit",
+    "RateLimit-Limit",
+    "RateLimit-Policy",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
+    "Retry-After",
+    "X-Request-ID",
+)
 
 
 class ProblemCORSMiddleware(CORSMiddleware):
@@ -58,7 +77,7 @@ def _middleware(settings: "CoreSettings") -> Sequence[Middleware]:
             # Cookies and "any origin" together would let every site act for its visitors.
             allow_credentials="*" not in settings.backend_cors_origins,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "If-Match", "X-Request-ID"],
+            allow_headers=ALLOWED_HEADERS,
             expose_headers=EXPOSED_HEADERS,
             max_age=600,
         )

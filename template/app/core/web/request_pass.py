@@ -12,6 +12,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core import context
+from app.core.web.client import client_address
 from app.core.web.routes import route_template
 
 log = structlog.get_logger(logger_name="app.access")
@@ -84,6 +85,9 @@ class RequestPass:
         headers = self.docs_headers if path in self.docs_paths else self.api_headers
         request_token = context.request_id.set(request_id.decode())
         principal_token = context.principal.set(None)
+        address = client_address(scope)
+        client = str(address) if address else None
+        client_token = context.client.set(client)
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -104,8 +108,9 @@ class RequestPass:
                     route=route_template(scope),
                     status=status,
                     duration_ms=round((perf_counter() - started) * 1000, 2),
-                    client=scope["client"][0] if scope["client"] else None,
+                    client=client,
                 )
+            context.client.reset(client_token)
             context.principal.reset(principal_token)
             context.request_id.reset(request_token)
 

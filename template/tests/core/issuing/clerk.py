@@ -1,8 +1,10 @@
 """Issues tokens as Clerk documents them: https://clerk.com/docs/guides/sessions/session-tokens."""
 
 from contextlib import AbstractContextManager
+from pathlib import Path
 
-from tests.core.issuing.remote import Claims, RemoteIssuer
+from tests.core.issuing.remote import RemoteIssuer
+from tests.core.issuing.signing import Claims
 
 PATHS = {"/.well-known/jwks.json": "key_set"}
 PAGE = "https://app.example.com"
@@ -33,5 +35,5 @@ def variables(url: str) -> dict[str, str]:
     return {"CLERK_ISSUER": url, "CLERK_AUTHORIZED_PARTIES": PAGE}
 
 
-def issuing() -> AbstractContextManager[RemoteIssuer]:
-    return RemoteIssuer("RS256", PATHS, describe, variables).running()
+def issuing(certificate: Path | None = None) -> AbstractContextManager[RemoteIssuer]:
+    return RemoteIssuer("RS256", PATHS, describe, variables, certificate).running()

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from time import time
 from typing import Any
 from uuid import uuid4
 
-from app.core.auth.local.keys import OwnKeys
+from app.core.auth.local.keys import ALGORITHM, KeyPair, OwnKeys
 from app.core.auth.provider import AuthSettings
+from tests.core.issuing.signing import Claims, SigningKey
 from tests.core.local.realms.realm import PUBLIC as REALM_PUBLIC
 from tests.core.mailbox import Mailbox
 
@@ -34,27 +36,36 @@ PRODUCTION: dict[str, str] = {
 """What production accepts, without anybody there."""
 
 
+class OwnKey(SigningKey):
+    """The service's own key."""
+
+    def __init__(self, pair: KeyPair) -> None:
+        self.id = pair.id
+        self.algorithm = ALGORITHM
+        self.private = pair.private
+
+
 class LocalIssuer:
     """Issues tokens for whomever, with the keys that the environment gives.
 
     Attributes:
         mailbox: what the service sends arrives here.
+        variables: the environment with which the service has these keys.
     """
 
-    def __init__(self, mailbox: Mailbox) -> None:
+    def __init__(self, mailbox: Mailbox, variables: dict[str, str]) -> None:
         self.mailbox = mailbox
+        self.variables = variables
 
     @property
-    def variables(self) -> dict[str, str]:
-        return {
-            "SMTP_URL": f"smtp://127.0.0.1:{self.mailbox.port}",
-            # As little work as argon2 allows.
-            "ARGON2_MEMORY_KIB": "8",
-            "ARGON2_PASSES": "1",
-            "ARGON2_LANES": "1",
-        }
+    def settings(self) -> AuthSettings:
+        return AuthSettings(**{name.lower(): value for name, value in self.variables.items()})  # type: ignore[arg-type]
 
-    def token(
+    @property
+    def key(self) -> SigningKey:
+        return OwnKey(OwnKeys(self.settings).current)
+
+    def claims(
         self,
         subject: str = "somebody",
         *,
@@ -62,10 +73,9 @@ class LocalIssuer:
         roles: Iterable[str] = (),
         scopes: Iterable[str] = (),
         **changes: Any,
-    ) -> str:
-        settings = AuthSettings()
-        now = int(time())
-        claims = {
+    ) -> Claims:
+        settings, now = self.settings, int(time())
+        described = {
             "iss": settings.jwt_issuer,
             "aud": settings.jwt_audience,
             "sub": subject,
@@ -77,12 +87,20 @@ class LocalIssuer:
             "roles": sorted(roles),
             "scope": " ".join(scopes),
         }
-        claims |= changes
-        given = {name: value for name, value in claims.items() if value is not None}
-        return OwnKeys(settings).sign(given)
+        described |= changes
+        return {name: value for name, value in described.items() if value is not None}
+
+    def token(self, subject: str = "somebody", **claims: Any) -> str:
+        return OwnKeys(self.settings).sign(self.claims(subject, **claims))
+
+
+LITTLE_WORK = {"ARGON2_MEMORY_KIB": "8", "ARGON2_PASSES": "1", "ARGON2_LANES": "1"}
+"""As little as argon2 allows; production would refuse it."""
 
 
 @contextmanager
-def issuing() -> Iterator[LocalIssuer]:
+def issuing(certificate: Path | None = None) -> Iterator[LocalIssuer]:
+    # With a certificate it is for a service in production, whose SECRET_KEY is its own business.
+    agreed = {**PRODUCTION, "JWT_SECRET": uuid4().hex} if certificate else LITTLE_WORK
     with Mailbox().running() as mailbox:
-        yield LocalIssuer(mailbox)
+        yield LocalIssuer(mailbox, {**agreed, "SMTP_URL": f"smtp://127.0.0.1:{mailbox.port}"})

@@ -1,8 +1,10 @@
 """Issues tokens as any OpenID provider does (RFC 9068)."""
 
 from contextlib import AbstractContextManager
+from pathlib import Path
 
-from tests.core.issuing.remote import Claims, RemoteIssuer
+from tests.core.issuing.remote import RemoteIssuer
+from tests.core.issuing.signing import Claims
 
 PATHS = {"/.well-known/openid-configuration": "discovery", "/keys": "key_set"}
 AUDIENCE = "https://api.example.com"
@@ -29,5 +31,5 @@ def variables(url: str) -> dict[str, str]:
     return {"OIDC_ISSUER": url, "OIDC_AUDIENCE": AUDIENCE}
 
 
-def issuing() -> AbstractContextManager[RemoteIssuer]:
-    return RemoteIssuer("RS256", PATHS, describe, variables).running()
+def issuing(certificate: Path | None = None) -> AbstractContextManager[RemoteIssuer]:
+    return RemoteIssuer("RS256", PATHS, describe, variables, certificate).running()

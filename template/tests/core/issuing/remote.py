@@ -1,45 +1,20 @@
 """An issuer with an HTTP server of its own on loopback, which publishes its keys."""
 
 import json
+import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from time import time
 from typing import Any
-from uuid import uuid4
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-Claims = dict[str, Any]
+from tests.core.issuing.signing import Claims, SigningKey
+
 Describe = Callable[..., Claims]
-PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
-
-
-class SigningKey:
-    """A key pair with an id, of the kind that an algorithm needs."""
-
-    def __init__(self, algorithm: str) -> None:
-        self.id = uuid4().hex
-        self.algorithm = algorithm
-        self.private: PrivateKey = (
-            ec.generate_private_key(ec.SECP256R1())
-            if algorithm == "ES256"
-            else rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        )
-
-    @property
-    def public(self) -> Claims:
-        """As it stands in a key set (RFC 7517)."""
-        key = self.private.public_key()
-        described = (
-            ECAlgorithm.to_jwk(key, as_dict=True)
-            if isinstance(key, ec.EllipticCurvePublicKey)
-            else RSAAlgorithm.to_jwk(key, as_dict=True)
-        )
-        return {**described, "kid": self.id, "alg": self.algorithm, "use": "sig"}
 
 
 class RemoteIssuer:
@@ -49,13 +24,20 @@ class RemoteIssuer:
         algorithm: what it signs with.
         keys: the published ones; tokens are signed with the last.
         answers: the body of each path, made anew for each request; None answers 500.
+        certificate: a file with key and certificate, with which it serves HTTPS.
         asked: the paths that were asked for, in order.
     """
 
     def __init__(
-        self, algorithm: str, paths: Mapping[str, str], describe: Describe, variables: Describe
+        self,
+        algorithm: str,
+        paths: Mapping[str, str],
+        describe: Describe,
+        variables: Describe,
+        certificate: Path | None = None,
     ) -> None:
         self.algorithm = algorithm
+        self.certificate = certificate
         self.keys = [SigningKey(algorithm)]
         self.asked: list[str] = []
         self.answers: dict[str, Callable[[], bytes | None]] = {
@@ -69,11 +51,15 @@ class RemoteIssuer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self.certificate else ''}://127.0.0.1:{self.port}"
 
     @property
     def variables(self) -> dict[str, str]:
         return self._variables(self.url)
+
+    @property
+    def key(self) -> SigningKey:
+        return self.keys[-1]
 
     def key_set(self) -> bytes:
         return json.dumps({"keys": [key.public for key in self.keys]}).encode()
@@ -97,9 +83,9 @@ class RemoteIssuer:
         return {name: value for name, value in described.items() if value is not None}
 
     def token(self, subject: str = "somebody", **claims: Any) -> str:
-        key = self.keys[-1]
-        headers = {"kid": key.id}
-        return jwt.encode(self.claims(subject, **claims), key.private, key.algorithm, headers)
+        claims = self.claims(subject, **claims)
+        headers = {"kid": self.key.id}
+        return jwt.encode(claims, self.key.private, self.key.algorithm, headers)
 
     def start(self) -> None:
         """Serve; after a stop at the same port as before."""
@@ -120,6 +106,10 @@ class RemoteIssuer:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
         self.port = self._server.server_port
+        if self.certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self.certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def stop(self) -> None:

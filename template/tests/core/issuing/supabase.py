@@ -1,8 +1,10 @@
 """Issues tokens as Supabase documents them: https://supabase.com/docs/guides/auth/jwt-fields."""
 
 from contextlib import AbstractContextManager
+from pathlib import Path
 
-from tests.core.issuing.remote import Claims, RemoteIssuer
+from tests.core.issuing.remote import RemoteIssuer
+from tests.core.issuing.signing import Claims
 
 PATHS = {"/auth/v1/.well-known/jwks.json": "key_set"}
 
@@ -30,5 +32,5 @@ def variables(url: str) -> dict[str, str]:
     return {"SUPABASE_URL": url}
 
 
-def issuing() -> AbstractContextManager[RemoteIssuer]:
-    return RemoteIssuer("ES256", PATHS, describe, variables).running()
+def issuing(certificate: Path | None = None) -> AbstractContextManager[RemoteIssuer]:
+    return RemoteIssuer("ES256", PATHS, describe, variables, certificate).running()

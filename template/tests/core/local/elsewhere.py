@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import jwt
 
-from tests.core.issuing.remote import SigningKey
+from tests.core.issuing.signing import SigningKey
 
 CLIENT = {"client_id": "a-client", "client_secret": "the client's secret"}
 Answer = tuple[int, dict[str, str], Any]

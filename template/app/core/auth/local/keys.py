@@ -20,8 +20,10 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from jwt import PyJWK
 from jwt.algorithms import ECAlgorithm
 from jwt.utils import base64url_encode
+from pydantic import SecretStr
 
 from app.core.auth.local.settings import LocalSettings
+from app.core.secrets.port import secrets
 
 ALGORITHM = "ES256"
 _CURVE = ec.SECP256R1()
@@ -40,13 +42,20 @@ class Secrets:
 
 def read_secrets(settings: LocalSettings) -> Secrets:
     """Read the secrets as they are now; asked for each token, so it must be cheap."""
-    current, previous, following = (
-        secret.get_secret_value() if secret else None
-        for secret in (settings.jwt_secret, settings.jwt_secret_previous, settings.jwt_secret_next)
-    )
+    names = ("jwt_secret", "jwt_secret_previous", "jwt_secret_next")
+    current, previous, following = (_present(settings, name) for name in names)
     if current is None:
         current = derive(settings.secret_key.get_secret_value(), "jwt", 32).hex()
     return Secrets(current, previous, following)
+
+
+def _present(settings: LocalSettings, name: str) -> str | None:
+    """What the environment says never changes; everything else may come from a store any time."""
+    said = name in settings.model_fields_set and name not in settings.from_store
+    value: SecretStr | None = getattr(settings, name)
+    if not said and secrets.started:
+        value = secrets.current(name)
+    return value.get_secret_value() if value else None
 
 
 @lru_cache(maxsize=64)
@@ -62,14 +71,15 @@ class KeyPair:
 
     Attributes:
         id: the thumbprint of its public part (RFC 7638).
+        private: its private part.
         public: its public part, as it stands in a key set (RFC 7517).
     """
 
     def __init__(self, secret: str) -> None:
         # 128 bits more than needed, so that no number is likelier than another (FIPS 186-5, A.2.1).
         number = int.from_bytes(derive(secret, "ES256", 48)) % (_ORDER - 1) + 1
-        self._private = ec.derive_private_key(number, _CURVE)
-        described = ECAlgorithm.to_jwk(self._private.public_key(), as_dict=True)
+        self.private = ec.derive_private_key(number, _CURVE)
+        described = ECAlgorithm.to_jwk(self.private.public_key(), as_dict=True)
         self.id = _thumbprint(described)
         self.public = {**described, "kid": self.id, "alg": ALGORITHM, "use": "sig"}
         self.verifying = PyJWK(self.public)
@@ -77,7 +87,7 @@ class KeyPair:
     def sign(self, claims: Mapping[str, Any]) -> str:
         """Make a token (RFC 9068)."""
         headers = {"kid": self.id, "typ": "at+jwt"}
-        return jwt.encode(dict(claims), self._private, ALGORITHM, headers)
+        return jwt.encode(dict(claims), self.private, ALGORITHM, headers)
 
 
 @lru_cache(maxsize=16)
@@ -99,13 +109,18 @@ class OwnKeys:
 
     @property
     def _all(self) -> list[KeyPair]:
-        secrets = read_secrets(self._settings)
-        given = (secrets.current, secrets.next, secrets.previous)
+        found = read_secrets(self._settings)
+        given = (found.current, found.next, found.previous)
         return [_key_pair(secret) for secret in given if secret]
+
+    @property
+    def current(self) -> KeyPair:
+        """The key that signs now."""
+        return self._all[0]
 
     def sign(self, claims: Mapping[str, Any]) -> str:
         """Make a token with the current key."""
-        return self._all[0].sign(claims)
+        return self.current.sign(claims)
 
     def published(self) -> list[dict[str, Any]]:
         """The public keys, the current one first."""

@@ -53,13 +53,20 @@ class AuthSettings(AppSettings):
 
 
 def token_rules(settings: AuthSettings) -> TokenRules:
-    """What the instance's tokens must fulfil; the organisation is the tenant."""
+    """What the instance's tokens must fulfil; the organisation is the tenant.
+
+    The names are those of version 2 of the claims, then those of version 1. Clerk counts a session
+    as signed out while it is pending, for example until a second factor is set up.
+    """
     return TokenRules(
         provider=settings.auth_provider,
         issuer=settings.jwt_issuer,
         algorithms=(settings.jwt_algorithm,),
         authorized_parties=settings.clerk_authorized_parties,
-        claims=ClaimNames(tenant=("o.id", "org_id"), roles=("o.rol", "org_role")),
+        refused={"sts": "pending"},
+        claims=ClaimNames(
+            tenant=("o.id", "org_id"), roles=("o.rol", "org_role"), role_prefix="org:"
+        ),
     )
 
 

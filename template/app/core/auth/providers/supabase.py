@@ -14,7 +14,8 @@ from app.core.settings import AppSettings
 __all__ = ["FALLBACK", "AuthSettings", "find_keys", "token_rules"]
 
 FALLBACK: Principal | None = None
-_SHORTEST_SECRET = 32
+_SECRET_OF_EVERYBODY = "super-secret-jwt-token-with-at-least-32-characters-long"  # noqa: S105
+"""What `supabase start` uses on every developer's machine."""
 
 
 class AuthSettings(AppSettings):
@@ -25,7 +26,9 @@ class AuthSettings(AppSettings):
     )
     supabase_url: IssuerUrl = Field(description="Address of the project: https://<id>.supabase.co")
     supabase_jwt_secret: SecretStr | None = Field(
-        None, description="Legacy JWT secret, only for projects without signing keys"
+        None,
+        description="Legacy JWT secret, only for projects without signing keys",
+        min_length=32,
     )
 
     @property
@@ -48,8 +51,8 @@ class AuthSettings(AppSettings):
         yield from super().insecure()
         yield from insecure_issuer("SUPABASE_URL", self.supabase_url)
         secret = self.supabase_jwt_secret
-        if secret and len(secret.get_secret_value()) < _SHORTEST_SECRET:
-            yield f"SUPABASE_JWT_SECRET must be at least {_SHORTEST_SECRET} characters"
+        if secret and secret.get_secret_value() == _SECRET_OF_EVERYBODY:
+            yield "SUPABASE_JWT_SECRET must not be the one that `supabase start` uses"
 
 
 def token_rules(settings: AuthSettings) -> TokenRules:

@@ -29,6 +29,7 @@ class Flavour:
             win when it is tried again.
         passing: whether an error will be over soon: a statement that took too long, a server that
             only reads after a fail-over, a plan from before a migration.
+        refused_login: whether an error of the driver says that account or password are wrong.
         refused_value: whether an error says that a value cannot be stored.
         upsert: inserts a row, or changes the one that has its primary key; the changes may look at
             the columns of that row. They are made in the order of the table's columns.
@@ -47,6 +48,7 @@ class Flavour:
     prepare: Callable[[AsyncEngine], None]
     lost_conflict: Callable[[DBAPIError], bool]
     passing: Callable[[DBAPIError], bool]
+    refused_login: Callable[[Exception], bool]
     refused_value: Callable[[DBAPIError], bool]
     upsert: Callable[[Table, Mapping[str, Any], Mapping[str, Any]], Executable]
     migration_limits: Callable[[int], list[str]]

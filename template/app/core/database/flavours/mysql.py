@@ -45,6 +45,10 @@ def _passing(error: DBAPIError) -> bool:
     return _number(error) in {1205, 1969, 3024, 1290, 1836}
 
 
+def _refused_login(error: Exception) -> bool:
+    return error.args[:1] in {(1045,), (1698,)}  # access denied
+
+
 def _refused_value(error: DBAPIError) -> bool:
     return _number(error) in {1264, 1366, 1406}  # out of range, wrong string, too long
 
@@ -89,6 +93,7 @@ FLAVOUR = Flavour(
     prepare=_prepare,
     lost_conflict=_lost_conflict,
     passing=_passing,
+    refused_login=_refused_login,
     refused_value=_refused_value,
     upsert=_upsert,
     migration_limits=_migration_limits,

@@ -71,6 +71,11 @@ def _passing(error: DBAPIError) -> bool:
     return type(error.orig).__name__ == "InvalidCachedStatementError"
 
 
+def _refused_login(error: Exception) -> bool:
+    # Wrong password; no such account, or not in this way.
+    return getattr(error, "sqlstate", None) in {"28P01", "28000"}
+
+
 def _refused_value(error: DBAPIError) -> bool:
     return _state(error).startswith("22")  # data exception
 
@@ -118,6 +123,7 @@ FLAVOUR = Flavour(
     prepare=_prepare,
     lost_conflict=_lost_conflict,
     passing=_passing,
+    refused_login=_refused_login,
     refused_value=_refused_value,
     upsert=_upsert,
     migration_limits=_migration_limits,

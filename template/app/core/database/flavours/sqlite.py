@@ -56,6 +56,11 @@ def _passing(error: DBAPIError) -> bool:
     return False
 
 
+def _refused_login(error: Exception) -> bool:
+    """SQLite knows no accounts."""
+    return False
+
+
 def _refused_value(error: DBAPIError) -> bool:
     """SQLite stores anything."""
     return False
@@ -94,6 +99,7 @@ FLAVOUR = Flavour(
     prepare=_prepare,
     lost_conflict=_lost_conflict,
     passing=_passing,
+    refused_login=_refused_login,
     refused_value=_refused_value,
     upsert=_upsert,
     migration_limits=_migration_limits,

@@ -1,0 +1,326 @@
+"""Doing once what a caller asks for twice: POST with an `Idempotency-Key`.
+
+A router whose `route_class` is `once(keys)` answers a POST that comes again, from the same caller
+with the same key and the same body, with the answer of the first. The answer is stored in the
+transaction of what the endpoint does: either both are there or none. Refusals are not kept.
+See https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/.
+
+`keys` are a table of the database that the endpoints write to. It is made in a module below
+`app/models` (`keys = IdempotencyKeys(database)`) and needs a migration like every table.
+"""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
+from typing import Annotated, Any, cast
+from uuid import UUID, uuid4
+
+from fastapi import Depends, Header, Request, Response
+from fastapi.routing import APIRoute
+from sqlalchemy import (
+    Column,
+    CursorResult,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Row,
+    String,
+    Table,
+    Text,
+    Uuid,
+    delete,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.dialects import mysql
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core import context
+from app.core.database.handle import Database
+from app.core.database.types import UtcDateTime, utc_now
+from app.core.errors import ConflictError, ValidationFailedError
+
+LEASE = timedelta(minutes=1)
+"""After this time a request that did not end counts as dead, and its key may be used again."""
+
+_KEPT_LONGER = timedelta(days=1)
+_FORGOTTEN_AT_ONCE = 10
+_SCOPE_KEY = "app.idempotency"
+_OUTER_HEADERS = frozenset({"content-length", "date", "connection"})
+
+Handler = Callable[[Request], Awaitable[Response]]
+KeyHeader = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        description="Names this request, so that repeating it does nothing more",
+    ),
+]
+
+
+class RequestInProgressError(ConflictError):
+    """The first request with this key has not ended yet."""
+
+    code = "request_in_progress"
+    title = "Still at it"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A request with this Idempotency-Key is at work: ask again in a moment",
+            headers={"Retry-After": "1"},
+        )
+
+
+class KeyReusedError(ValidationFailedError):
+    """The key was used for something else."""
+
+    code = "idempotency_key_reused"
+    title = "Idempotency key used twice"
+
+
+class IdempotencyKeys:
+    """The keys that callers have used, in a table of one database.
+
+    Args:
+        database: what the endpoints write to.
+        name: of the table; by default it says which database it is in, when there are two.
+        metadata: of the table, when it is in no migration; by default the database's.
+    """
+
+    def __init__(
+        self, database: Database, *, name: str | None = None, metadata: MetaData | None = None
+    ) -> None:
+        section = "" if database.section == "alembic" else f"{database.section}_"
+        self.database = database
+        self.table = Table(
+            name or f"{section}idempotency_keys",
+            database.metadata if metadata is None else metadata,
+            Column("id", String(64), primary_key=True),
+            Column("request", String(64), nullable=False),
+            Column("attempt", Uuid(), nullable=False),
+            Column("expires_at", UtcDateTime(), nullable=False, index=True),
+            Column("status", Integer()),
+            Column("headers", Text()),
+            Column("body", LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")),
+        )
+
+    async def claim(self, identifier: str, request: str) -> "UUID | Row[Any]":
+        """Begin what the key stands for, or find the answer that was given.
+
+        Raises:
+            RequestInProgressError: the first request runs.
+            KeyReusedError: the key stands for another request.
+        """
+        attempt = uuid4()
+        try:
+            async with self.database.session_context() as session:
+                found = await self._find(session, identifier)
+                if found is not None and found.expires_at > utc_now():
+                    return _answered(found, request)
+                values = {"request": request, "attempt": attempt, "status": None}
+                await self._write(session, identifier, found, values)
+                await self._forget(session)
+        except IntegrityError:  # another one was faster
+            raise RequestInProgressError from None
+        return attempt
+
+    async def finish(
+        self, session: AsyncSession, claim: "Claim", response: Response, lifetime: timedelta
+    ) -> None:
+        """Store an answer together with what the session has changed; a refusal is not kept.
+
+        Raises:
+            RequestInProgressError: this took so long that another request has begun anew.
+        """
+        if response.status_code >= 400:
+            await session.execute(delete(self.table).where(*self._mine(claim)))
+            return
+        values = {
+            "status": response.status_code,
+            "headers": _dump_headers(response),
+            "body": bytes(response.body),
+            "expires_at": utc_now() + lifetime,
+        }
+        stored = await session.execute(
+            update(self.table).where(*self._mine(claim)).values(**values)
+        )
+        if _rows(stored) != 1:
+            raise RequestInProgressError
+
+    async def release(self, claim: "Claim") -> None:
+        """Let the key be used again: nothing was done."""
+        async with self.database.session_context() as session:
+            unfinished = self.table.c.status.is_(None)
+            await session.execute(delete(self.table).where(*self._mine(claim), unfinished))
+
+    def _mine(self, claim: "Claim") -> tuple[Any, Any]:
+        return self.table.c.id == claim.identifier, self.table.c.attempt == claim.attempt
+
+    async def _find(self, session: AsyncSession, identifier: str) -> "Row[Any] | None":
+        found = await session.execute(select(self.table).where(self.table.c.id == identifier))
+        return found.first()
+
+    async def _write(
+        self,
+        session: AsyncSession,
+        identifier: str,
+        found: "Row[Any] | None",
+        values: dict[str, Any],
+    ) -> None:
+        values["expires_at"] = utc_now() + LEASE
+        if found is None:
+            await session.execute(insert(self.table).values(id=identifier, **values))
+            return
+        columns = self.table.c
+        same = columns.attempt == found.attempt, columns.expires_at == found.expires_at
+        taken = await session.execute(
+            update(self.table).where(columns.id == identifier, *same).values(**values)
+        )
+        if _rows(taken) != 1:
+            raise RequestInProgressError
+
+    async def _forget(self, session: AsyncSession) -> None:
+        """Remove a few old keys: at least as many as are added."""
+        columns = self.table.c
+        old = (
+            select(columns.id)
+            .where(columns.expires_at < utc_now() - _KEPT_LONGER)
+            .limit(_FORGOTTEN_AT_ONCE)
+            .with_for_update(skip_locked=True)
+        )
+        if identifiers := (await session.scalars(old)).all():
+            await session.execute(delete(self.table).where(columns.id.in_(identifiers)))
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right of one request to do what a key stands for."""
+
+    identifier: str
+    attempt: UUID
+
+
+class _AnsweredError(Exception):
+    """What is asked for was done before."""
+
+    def __init__(self, response: Response) -> None:
+        self.response = response
+
+
+def once(keys: IdempotencyKeys) -> type[APIRoute]:
+    """Make the `route_class` of a router whose POST endpoints take an `Idempotency-Key`.
+
+    The endpoints must write by the session of the database of the keys.
+    """
+    remember = _remembering(keys)
+
+    class OnceRoute(APIRoute):
+        """Does once what is asked for twice."""
+
+        def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+            if "POST" in (options.get("methods") or ()):
+                options["dependencies"] = [Depends(remember), *(options.get("dependencies") or ())]
+            super().__init__(path, endpoint, **options)
+
+        def get_route_handler(self) -> Any:
+            handle: Handler = super().get_route_handler()
+
+            async def handle_once(request: Request) -> Response:
+                try:
+                    response = await handle(request)
+                except _AnsweredError as answered:
+                    return answered.response
+                # Now the answer is known, and what belongs to it not yet committed.
+                if _SCOPE_KEY in request.scope:
+                    claimed, session = request.scope[_SCOPE_KEY]
+                    hours = request.app.state.settings.idempotency_key_hours
+                    await keys.finish(session, claimed, response, timedelta(hours=hours))
+                return response
+
+            return handle_once
+
+    return OnceRoute
+
+
+def _remembering(keys: IdempotencyKeys) -> Callable[..., Awaitable[None]]:
+    """Make the dependency that says for whom, and in which transaction, the answer is stored."""
+    claim = _claiming(keys)
+
+    async def remember(
+        request: Request,
+        claimed: Annotated[Claim | None, Depends(claim, scope="function")],
+        session: Annotated[AsyncSession, Depends(keys.database.get_session, scope="function")],
+    ) -> None:
+        if claimed is not None:
+            request.scope[_SCOPE_KEY] = claimed, session
+
+    return remember
+
+
+def _claiming(keys: IdempotencyKeys) -> Callable[..., AsyncIterator[Claim | None]]:
+    """Make the dependency that begins what a key stands for, or finds it done."""
+
+    async def claim(request: Request, idempotency_key: KeyHeader = None) -> AsyncIterator[Any]:
+        if idempotency_key is None:
+            yield None
+            return
+        identifier = _identify(request, idempotency_key)
+        found = await keys.claim(identifier, await _fingerprint(request))
+        if not isinstance(found, UUID):
+            raise _AnsweredError(_load(found))
+        claimed = Claim(identifier, found)
+        try:
+            yield claimed
+        except BaseException:
+            # What the endpoint did is rolled back by now: its session was opened after this.
+            await keys.release(claimed)
+            raise
+
+    return claim
+
+
+def _identify(request: Request, key: str) -> str:
+    """Name a caller's key for a route: nobody else finds it."""
+    principal = context.principal.get()
+    caller = (
+        [principal.provider, principal.tenant, principal.subject] if principal is not None else []
+    )
+    return _hash(json.dumps([caller, request.method, request.url.path, key]).encode())
+
+
+async def _fingerprint(request: Request) -> str:
+    return _hash(request.url.query.encode() + b"\n" + await request.body())
+
+
+def _hash(content: bytes) -> str:
+    return sha256(content).hexdigest()
+
+
+def _answered(found: "Row[Any]", request: str) -> "Row[Any]":
+    if found.request != request:
+        raise KeyReusedError("This Idempotency-Key stands for another request: use a new one")
+    if found.status is None:
+        raise RequestInProgressError
+    return found
+
+
+def _dump_headers(response: Response) -> str:
+    kept = [pair for pair in response.headers.items() if pair[0] not in _OUTER_HEADERS]
+    return json.dumps(kept)
+
+
+def _load(found: "Row[Any]") -> Response:
+    response = Response(found.body, status_code=found.status)
+    for name, value in json.loads(found.headers):
+        response.headers.append(name, value)
+    response.headers["Idempotent-Replayed"] = "true"
+    return response
+
+
+def _rows(result: Any) -> int:
+    return cast("CursorResult[Any]", result).rowcount
