@@ -17,6 +17,7 @@ def _read(text: str) -> Any:
     """Parse a list that is read often, and that nobody changes."""
     return yaml.load(text, LOADER)  # noqa: S506 - both loaders are safe
 
+
 CASTS: Mapping[str, Callable[[Any], Any]] = {
     "bool": lambda value: yaml.safe_load(value) if isinstance(value, str) else bool(value),
     "float": float,

@@ -145,10 +145,12 @@ class Issuer:
     Attributes:
         variables: the environment with which the service believes it.
         token: an administrator's; empty where nobody signs in.
+        other_token: of somebody else, in another tenant.
     """
 
     variables: Mapping[str, str] = field(default_factory=dict)
     token: str = ""
+    other_token: str = ""
 
 
 @contextmanager

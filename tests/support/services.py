@@ -20,7 +20,7 @@ READ_BY_PEOPLE = re.compile(
 """Files that a running service, its tests, its types and its style do not read."""
 
 DESCRIPTION = ("name", "description", "authors", "license", "license-files")
-"""What of a project's metadata changes nothing when it runs; `license` is asked for nothing else."""
+"""What of a project's metadata changes nothing when it runs; nothing else asks for `license`."""
 
 
 Pair = tuple[tuple[str, str], tuple[str, str]]

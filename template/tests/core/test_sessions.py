@@ -4,7 +4,17 @@ from typing import Never
 
 import pytest
 from fastapi import APIRouter, FastAPI
-from sqlalchemy import Executable, String, delete, event, insert, select, text, update
+from sqlalchemy import (
+    CheckConstraint,
+    Executable,
+    String,
+    delete,
+    event,
+    insert,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -29,6 +39,8 @@ class Note(ExtraModel):
     """Something to store."""
 
     __tablename__ = "notes_of_the_tests"
+
+    __table_args__ = (CheckConstraint("text <> ''"),)
 
     text: Mapped[str] = mapped_column(String(50), unique=True)
 
@@ -99,9 +111,12 @@ async def test_a_failed_commit_is_never_a_success(service: FastAPI) -> None:
 async def test_a_broken_constraint_is_a_conflict(service: FastAPI) -> None:
     async with caller_of(service) as caller:
         await caller.post("/api/v1/notes?text=a")
-        answer = await caller.post("/api/v1/notes?text=a")
-    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
-    assert "notes_of_the_tests" not in answer.text
+        twice = await caller.post("/api/v1/notes?text=a")
+        empty = await caller.post("/api/v1/notes?text=")
+    for answer in (twice, empty):
+        assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+        assert "notes_of_the_tests" not in answer.text
+    assert await stored() == ["a"]
 
 
 async def test_a_read_session_refuses_to_write(service: FastAPI) -> None:

@@ -76,7 +76,7 @@ def _translate(error: Exception) -> AppException | None:
         return ServiceUnavailableError("The database does not answer")
     if not isinstance(error, DBAPIError):
         return None
-    if isinstance(error, IntegrityError):
+    if isinstance(error, IntegrityError) or FLAVOUR.broken_rule(error):
         return ConflictError("This contradicts what is stored already")
     if isinstance(error, DataError) or FLAVOUR.refused_value(error):
         return ValidationFailedError("The database cannot store one of the values")

@@ -52,6 +52,7 @@ def main() -> None:
             answer = {
                 "variables": variables,
                 "token": issuer.token("ada", tenant="acme", roles=["admin"]),
+                "other_token": issuer.token("bob", tenant="umbrella"),
             }
             sys.stdout.write(f"{json.dumps(answer)}\n")
             sys.stdout.flush()

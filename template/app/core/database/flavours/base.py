@@ -30,6 +30,8 @@ class Flavour:
         passing: whether an error will be over soon: a statement that took too long, a server that
             only reads after a fail-over, a plan from before a migration.
         refused_login: whether an error of the driver says that account or password are wrong.
+        broken_rule: whether an error that is no IntegrityError says that a row breaks a rule of its
+            table.
         refused_value: whether an error says that a value cannot be stored.
         upsert: inserts a row, or changes the one that has its primary key; the changes may look at
             the columns of that row. They are made in the order of the table's columns.
@@ -49,6 +51,7 @@ class Flavour:
     lost_conflict: Callable[[DBAPIError], bool]
     passing: Callable[[DBAPIError], bool]
     refused_login: Callable[[Exception], bool]
+    broken_rule: Callable[[DBAPIError], bool]
     refused_value: Callable[[DBAPIError], bool]
     upsert: Callable[[Table, Mapping[str, Any], Mapping[str, Any]], Executable]
     migration_limits: Callable[[int], list[str]]

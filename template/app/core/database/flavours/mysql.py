@@ -49,6 +49,10 @@ def _refused_login(error: Exception) -> bool:
     return error.args[:1] in {(1045,), (1698,)}  # access denied
 
 
+def _broken_rule(error: DBAPIError) -> bool:
+    return _number(error) in {3819, 4025}  # CHECK, as MySQL and as MariaDB say it
+
+
 def _refused_value(error: DBAPIError) -> bool:
     return _number(error) in {1264, 1366, 1406}  # out of range, wrong string, too long
 
@@ -94,6 +98,7 @@ FLAVOUR = Flavour(
     lost_conflict=_lost_conflict,
     passing=_passing,
     refused_login=_refused_login,
+    broken_rule=_broken_rule,
     refused_value=_refused_value,
     upsert=_upsert,
     migration_limits=_migration_limits,

@@ -100,6 +100,7 @@ FLAVOUR = Flavour(
     lost_conflict=_lost_conflict,
     passing=_passing,
     refused_login=_refused_login,
+    broken_rule=lambda _: False,
     refused_value=_refused_value,
     upsert=_upsert,
     migration_limits=_migration_limits,
