@@ -51,9 +51,10 @@ class LocalIssuer:
 
     Attributes:
         mailbox: what the service sends arrives here.
+        variables: the environment with which the service has these keys.
     """
 
-    def __init__(self, mailbox: Mailbox) -> None:
+    def __init__(self, mailbox: Mailbox, variables: dict[str, str]) -> None:
         self.mailbox = mailbox
         self.secret = token_hex(32)
 
@@ -106,4 +107,4 @@ class LocalIssuer:
 def issuing(certificate: Path | None = None) -> Iterator[LocalIssuer]:
     del certificate  # it serves nothing itself
     with Mailbox().running() as mailbox:
-        yield LocalIssuer(mailbox)
+        yield LocalIssuer(mailbox, {**agreed, "SMTP_URL": f"smtp://127.0.0.1:{mailbox.port}"})

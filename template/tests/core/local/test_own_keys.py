@@ -6,6 +6,7 @@ import json
 
 import jwt
 import pytest
+from fastapi import FastAPI
 from httpx2 import AsyncClient
 from jwt import PyJWKSet
 from pydantic import SecretStr
@@ -13,6 +14,7 @@ from pydantic import SecretStr
 from app.config import Settings
 from app.core.application import create_app
 from app.core.auth.local.keys import KeyPair, OwnKeys, read_secrets
+from app.core.secrets import secrets
 from tests.core.issuing.base import Issuer, bearer
 from tests.core.local.people import AUTH
 from tests.core.plugin import caller_of, with_changes
@@ -21,10 +23,10 @@ JWKS = "/.well-known/jwks.json"
 OLD, NOW, NEXT = ("old " * 10, "now " * 10, "next " * 10)
 
 
-def with_secrets(settings: Settings, **secrets: str | None) -> Settings:
+def with_secrets(settings: Settings, **given: str | None) -> Settings:
     names = ("current", "previous", "next")
     fields = {"current": "jwt_secret"} | {name: f"jwt_secret_{name}" for name in names[1:]}
-    return with_changes(settings, **{fields[name]: secrets.get(name) for name in names})
+    return with_changes(settings, **{fields[name]: given.get(name) for name in names})
 
 
 def token(settings: Settings) -> str:
@@ -103,9 +105,9 @@ async def test_a_rotation_under_load_fails_no_request(settings: Settings) -> Non
 
     async with caller_of(create_app(running), headers={}) as caller:
         calls = []
-        for secrets in ((OLD, None, None), (OLD, None, NOW), (NOW, OLD, None), (NOW, OLD, NEXT)):
+        for wanted in ((OLD, None, None), (OLD, None, NOW), (NOW, OLD, None), (NOW, OLD, NEXT)):
             running.jwt_secret, running.jwt_secret_previous, running.jwt_secret_next = (
-                SecretStr(secret) if secret else None for secret in secrets
+                SecretStr(secret) if secret else None for secret in wanted
             )
             calls += [asyncio.create_task(call(caller)) for _ in range(25)]
             await asyncio.sleep(0)
@@ -118,6 +120,22 @@ async def test_the_next_key_is_published_before_it_signs(settings: Settings) -> 
         published = [each["kid"] for each in (await caller.get(JWKS)).json()["keys"]]
     assert published == [KeyPair(NOW).id, KeyPair(NEXT).id]
     assert jwt.get_unverified_header(token(coming))["kid"] == published[0]
+
+
+async def test_keys_from_a_store_are_taken_up_while_running(app: FastAPI) -> None:
+    async def published() -> list[str]:
+        async with caller_of(app, headers={}) as caller:
+            return [each["kid"] for each in (await caller.get(JWKS)).json()["keys"]]
+
+    (before,) = await published()
+    try:
+        secrets.take_up({"JWT_SECRET_NEXT": SecretStr(NEXT)})
+        assert await published() == [before, KeyPair(NEXT).id]
+        secrets.take_up({"JWT_SECRET": SecretStr(NEXT)})
+        assert await published() == [KeyPair(NEXT).id]
+    finally:
+        secrets.take_up({})
+    assert await published() == [before]
 
 
 async def test_a_token_without_a_key_id_is_clear_only_with_one_key(settings: Settings) -> None:

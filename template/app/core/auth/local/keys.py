@@ -53,6 +53,15 @@ def read_secrets(settings: LocalSettings) -> Secrets:
     return Secrets(current, previous, following)
 
 
+def _present(settings: LocalSettings, name: str) -> str | None:
+    """What the environment says never changes; everything else may come from a store any time."""
+    said = name in settings.model_fields_set and name not in settings.from_store
+    value: SecretStr | None = getattr(settings, name)
+    if not said and secrets.started:
+        value = secrets.current(name)
+    return value.get_secret_value() if value else None
+
+
 @lru_cache(maxsize=64)
 def derive(secret: str, purpose: str, length: int = 32) -> bytes:
     """Make a key for one purpose from a secret (HKDF, RFC 5869)."""
@@ -104,8 +113,8 @@ class OwnKeys:
 
     @property
     def _all(self) -> list[KeyPair]:
-        secrets = read_secrets(self._settings)
-        given = (secrets.current, secrets.next, secrets.previous)
+        found = read_secrets(self._settings)
+        given = (found.current, found.next, found.previous)
         return [_key_pair(secret) for secret in given if secret]
 
     @property
