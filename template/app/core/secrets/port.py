@@ -109,15 +109,6 @@ class Secrets:
         """Whether the service runs."""
         return self._state is not None
 
-    def stored(self, name: str) -> SecretStr | None:
-        """Give what the store last said of a setting, unless something else wins.
-
-        None, too, where there is no store and before the start: the settings are right then.
-        """
-        if self._state is None or name.lower() in self._state.given.fixed:
-            return None
-        return self._state.stored.get(name.lower())
-
     def current(self, name: str) -> SecretStr | None:
         """Give the present value of a setting or another variable; costs no input or output.
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from secrets import token_hex
 from time import time
 from typing import Any
 from uuid import uuid4
@@ -38,7 +37,7 @@ PRODUCTION: dict[str, str] = {
 
 
 class OwnKey(SigningKey):
-    """The key that the service signs with."""
+    """The service's own key."""
 
     def __init__(self, pair: KeyPair) -> None:
         self.id = pair.id
@@ -56,22 +55,15 @@ class LocalIssuer:
 
     def __init__(self, mailbox: Mailbox, variables: dict[str, str]) -> None:
         self.mailbox = mailbox
-        self.secret = token_hex(32)
+        self.variables = variables
 
     @property
-    def variables(self) -> dict[str, str]:
-        return {
-            "JWT_SECRET": self.secret,
-            "SMTP_URL": f"smtp://127.0.0.1:{self.mailbox.port}",
-            # As little work as argon2 allows.
-            "ARGON2_MEMORY_KIB": "8",
-            "ARGON2_PASSES": "1",
-            "ARGON2_LANES": "1",
-        }
+    def settings(self) -> AuthSettings:
+        return AuthSettings(**{name.lower(): value for name, value in self.variables.items()})  # type: ignore[arg-type]
 
     @property
     def key(self) -> SigningKey:
-        return OwnKey(OwnKeys(AuthSettings()).current)
+        return OwnKey(OwnKeys(self.settings).current)
 
     def claims(
         self,
@@ -82,8 +74,7 @@ class LocalIssuer:
         scopes: Iterable[str] = (),
         **changes: Any,
     ) -> Claims:
-        settings = AuthSettings()
-        now = int(time())
+        settings, now = self.settings, int(time())
         described = {
             "iss": settings.jwt_issuer,
             "aud": settings.jwt_audience,
@@ -100,11 +91,16 @@ class LocalIssuer:
         return {name: value for name, value in described.items() if value is not None}
 
     def token(self, subject: str = "somebody", **claims: Any) -> str:
-        return OwnKeys(AuthSettings()).sign(self.claims(subject, **claims))
+        return OwnKeys(self.settings).sign(self.claims(subject, **claims))
+
+
+LITTLE_WORK = {"ARGON2_MEMORY_KIB": "8", "ARGON2_PASSES": "1", "ARGON2_LANES": "1"}
+"""As little as argon2 allows; production would refuse it."""
 
 
 @contextmanager
 def issuing(certificate: Path | None = None) -> Iterator[LocalIssuer]:
-    del certificate  # it serves nothing itself
+    # With a certificate it is for a service in production, whose SECRET_KEY is its own business.
+    agreed = {**PRODUCTION, "JWT_SECRET": uuid4().hex} if certificate else LITTLE_WORK
     with Mailbox().running() as mailbox:
         yield LocalIssuer(mailbox, {**agreed, "SMTP_URL": f"smtp://127.0.0.1:{mailbox.port}"})

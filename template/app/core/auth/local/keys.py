@@ -23,7 +23,7 @@ from jwt.utils import base64url_encode
 from pydantic import SecretStr
 
 from app.core.auth.local.settings import LocalSettings
-from app.core.secrets import secrets as store
+from app.core.secrets.port import secrets
 
 ALGORITHM = "ES256"
 _CURVE = ec.SECP256R1()
@@ -43,11 +43,7 @@ class Secrets:
 def read_secrets(settings: LocalSettings) -> Secrets:
     """Read the secrets as they are now; asked for each token, so it must be cheap."""
     names = ("jwt_secret", "jwt_secret_previous", "jwt_secret_next")
-    # What the store says may change while the service runs.
-    found: list[SecretStr | None] = [
-        store.stored(name) or getattr(settings, name) for name in names
-    ]
-    current, previous, following = (each.get_secret_value() if each else None for each in found)
+    current, previous, following = (_present(settings, name) for name in names)
     if current is None:
         current = derive(settings.secret_key.get_secret_value(), "jwt", 32).hex()
     return Secrets(current, previous, following)
@@ -75,7 +71,7 @@ class KeyPair:
 
     Attributes:
         id: the thumbprint of its public part (RFC 7638).
-        private: what signs.
+        private: its private part.
         public: its public part, as it stands in a key set (RFC 7517).
     """
 
@@ -119,7 +115,7 @@ class OwnKeys:
 
     @property
     def current(self) -> KeyPair:
-        """The key that signs."""
+        """The key that signs now."""
         return self._all[0]
 
     def sign(self, claims: Mapping[str, Any]) -> str:
