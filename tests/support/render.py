@@ -12,6 +12,7 @@ from typing import Any
 from jinja2.sandbox import SandboxedEnvironment
 from pathspec import PathSpec
 
+from tests.support.answers import Resolver
 from tests.support.template import (
     ANSWERS_FILE,
     SUFFIX,
@@ -39,6 +40,7 @@ class Renderer:
         self.template = template
         self.environment = make_environment(template.root, template.settings["envops"], environment)
         self._contents: dict[tuple[str, ...], bytes] = {}
+        self._resolver = Resolver(template)
         self._pieces: dict[str, frozenset[str] | None] = {}
         self._excludes: dict[tuple[str, ...], Callable[[str], bool]] = {}
 
@@ -122,7 +124,11 @@ class Renderer:
             **answers,
             "_copier_answers": {
                 "_src_path": str(self.template.root),
-                **{question.name: answers[question.name] for question in self.template.asked},
+                **{
+                    question.name: answers[question.name]
+                    for question in self.template.asked
+                    if self._resolver.is_asked(question, answers)
+                },
             },
             # Only what does not depend on the machine: a file that prints more fails here.
             "_copier_conf": {"answers_file": ANSWERS_FILE},
