@@ -185,6 +185,13 @@ async def test_a_session_serves_one_tenant(session: AsyncSession) -> None:
         await session.scalars(select(Thing))
 
 
+async def test_a_savepoint_serves_the_same_tenant(session: AsyncSession) -> None:
+    await session.scalars(select(Thing))
+    with as_tenant(OTHER), pytest.raises(CrossTenantError):
+        async with session.begin_nested():
+            await session.execute(select(func.now()))
+
+
 async def test_a_session_may_be_opened_before_it_is_known_for_whom(service: FastAPI) -> None:
     async with database.session_context() as session:
         await session.execute(select(func.now()))

@@ -231,6 +231,8 @@ def once(keys: IdempotencyKeys) -> type[APIRoute]:
             handle: Handler = super().get_route_handler()
 
             async def handle_once(request: Request) -> Response:
+                if "idempotency-key" in request.headers:
+                    await request.body()  # kept, so that a form can be read as well as compared
                 try:
                     response = await handle(request)
                 except _AnsweredError as answered:

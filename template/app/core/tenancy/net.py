@@ -37,6 +37,7 @@ from app.core.tenancy.scope import ACROSS, Scope, current_scope, current_tenant
 from app.core.tenancy.third_net import refuse_unconfined, tell_database
 
 _SCOPE = "tenancy.scope"
+_ONE_TENANT = "a session serves one tenant: use another one for the next"
 
 
 def watch_sessions() -> None:
@@ -48,7 +49,10 @@ def watch_sessions() -> None:
 
 def _begin_in_scope(session: Session, _transaction: object, connection: Connection) -> None:
     """Say whose rows are meant: a connection from the pool remembers nothing."""
-    session.info[_SCOPE] = scope = current_scope()
+    scope, before = current_scope(), session.info.get(_SCOPE)
+    if before is not None and scope != before:
+        raise CrossTenantError(_ONE_TENANT)
+    session.info[_SCOPE] = scope
     tell_database(connection, scope)
 
 
@@ -58,7 +62,7 @@ def _keep_scope(session: Session) -> Scope:
     before = session.info.setdefault(_SCOPE, scope)
     if scope != before:
         if before is not None:
-            raise CrossTenantError("a session serves one tenant: use another one for the next")
+            raise CrossTenantError(_ONE_TENANT)
         session.info[_SCOPE] = scope
         tell_database(session.connection(), scope)
     return scope
