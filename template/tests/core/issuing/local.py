@@ -32,6 +32,9 @@ PRODUCTION: dict[str, str] = {
     "AUTH_ISSUER": "https://api.example.com",
     "AUTH_PAGES_URL": "https://app.example.com",
     "SMTP_URL": "smtps://mail.example.com",
+    "ARGON2_MEMORY_KIB": "65536",
+    "ARGON2_PASSES": "3",
+    "ARGON2_LANES": "4",
 }
 """What production accepts, without anybody there."""
 
