@@ -8,7 +8,7 @@ bulk changes by primary key get past it, so here they are errors: use the models
 import re
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
+from typing import Any, TypeGuard
 
 from sqlalchemy import (
     Column,
@@ -50,7 +50,7 @@ def refuse_unconfined(state: ORMExecuteState) -> None:
         return
     if _mixes_text_with_owned(statement):
         raise CrossTenantError("text within a statement on tenants' tables may undo its conditions")
-    if isinstance(statement, Insert) and statement._post_values_clause is not None:
+    if _is_upsert(statement) and _owned_table(statement.table) is not None:
         raise CrossTenantError("an upsert may change another tenant's row: read, then store")
     bare = [str(each) for each in _bare_elements(statement)]
     if bare:
@@ -59,6 +59,10 @@ def refuse_unconfined(state: ORMExecuteState) -> None:
         raise CrossTenantError("INSERT … SELECT is not confined: read and store by the models")
     if isinstance(statement, Update) and isinstance(state.parameters, list):
         raise CrossTenantError("a bulk UPDATE by primary key is not confined: use WHERE")
+
+
+def _is_upsert(statement: Any) -> TypeGuard[Insert]:
+    return isinstance(statement, Insert) and statement._post_values_clause is not None
 
 
 def _texts(statement: Any) -> Iterator[str]:
