@@ -1,0 +1,93 @@
+"""What does not answer is not asked again and again."""
+
+import asyncio
+
+import pytest
+
+from app.core.breaker import Breaker, BreakerOpenError, State
+
+
+class Clock:
+    """A clock that is set by hand, in seconds."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def breaker(clock: Clock) -> Breaker:
+    return Breaker("upstream", failures=3, rest=10, counted=(ConnectionError,), clock=clock)
+
+
+def fail(breaker: Breaker, error: Exception | None = None) -> None:
+    with pytest.raises(type(error) if error else ConnectionError), breaker.attempt():
+        raise error or ConnectionError
+
+
+def open_it(breaker: Breaker) -> None:
+    for _ in range(3):
+        fail(breaker)
+    assert breaker.state is State.OPEN
+
+
+def test_so_many_failures_in_a_row_open_it(breaker: Breaker) -> None:
+    fail(breaker)
+    fail(breaker)
+    with breaker.attempt():
+        pass
+    fail(breaker)
+    fail(breaker)
+    assert breaker.state is State.CLOSED
+    fail(breaker)
+    assert breaker.state is State.OPEN
+    with pytest.raises(BreakerOpenError, match="upstream") as caught, breaker.attempt():
+        pytest.fail("the attempt was made")
+    assert caught.value.retry_after == 10
+
+
+def test_an_answer_that_is_an_error_is_an_answer(breaker: Breaker) -> None:
+    for _ in range(5):
+        fail(breaker, ValueError())
+    assert breaker.state is State.CLOSED
+
+
+def test_one_probe_passes_and_closes_it(breaker: Breaker, clock: Clock) -> None:
+    open_it(breaker)
+    clock.now += 10
+    assert breaker.state is State.HALF_OPEN
+    with breaker.attempt(), pytest.raises(BreakerOpenError), breaker.attempt():
+        pytest.fail("a second probe")
+    assert breaker.state is State.CLOSED
+    fail(breaker)
+    assert breaker.state is State.CLOSED
+
+
+def test_a_failed_probe_opens_it_anew(breaker: Breaker, clock: Clock) -> None:
+    open_it(breaker)
+    clock.now += 10
+    fail(breaker)
+    assert breaker.state is State.OPEN
+    clock.now += 10
+    assert breaker.state is State.HALF_OPEN
+
+
+def test_a_cancelled_probe_makes_room_for_the_next(breaker: Breaker, clock: Clock) -> None:
+    open_it(breaker)
+    clock.now += 10
+    with pytest.raises(asyncio.CancelledError), breaker.attempt():
+        raise asyncio.CancelledError
+    assert breaker.state is State.HALF_OPEN
+
+
+def test_an_attempt_from_before_does_not_close_it(breaker: Breaker) -> None:
+    with breaker.attempt():
+        open_it(breaker)
+    assert breaker.state is State.OPEN
