@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from app.config import Settings
 from app.core.application import create_app
 from app.core.redis import RedisAwayError, client, link
-from app.core.redis.link import Refused
+from app.core.redis.asking import Refused
 from tests.core.plugin import caller_of
 from tests.core.redis.conftest import leading_to
 from tests.core.redis.servers import Server
