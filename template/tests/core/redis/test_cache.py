@@ -13,7 +13,7 @@ from app.core.cache import cache, lock
 from app.core.cache.port import Cache
 from app.core.cache.stores import standing_in
 from app.core.cache.stores.redis import RedisLocks
-from app.core.cache.stores.standing_in import StandingInStore
+from app.core.cache.stores.shared import stores_behind
 from app.core.redis import RedisAwayError
 from app.core.redis.asking import Link
 from tests.core.caching import CacheContract, Computing, turn
@@ -44,8 +44,7 @@ async def new_process(settings: Settings, prefix: str) -> AsyncIterator[NewProce
             link = Link()
             given = leading_to(settings, url, prefix, **changes)
             await stack.enter_async_context(link.established(given))
-            store, mine = StandingInStore(link), Cache()
-            link.when_back(store.settle)
+            mine, (store, _) = Cache(), stack.enter_context(stores_behind(link))
             stack.enter_context(mine.kept_in(store))
             return link, mine
 
