@@ -72,21 +72,28 @@ class Services:
     def crossed(self, names: Iterable[str]) -> list[Service]:
         """Every legal combination of some answers, the others as in the smallest service.
 
-        Raises:
-            ValueError: one of these answers needs another question to be among `names`.
+        Where that is not legal they are as near to it as can be.
         """
-        ordered = [question.name for question in self.template.asked if question.name in {*names}]
+        axes = frozenset(names)
         rows = [
-            self.matrix.resolver.resolve(
-                {
-                    "preset": "minimal",
-                    "examples": True,
-                    **{name: projection.answers[name] for name in ordered},
-                }
-            )
-            for projection in self.matrix.projections(ordered)
+            self._smallest({name: projection.answers[name] for name in axes})
+            for projection in self.matrix.projections(axes)
         ]
         return [Service(self._name(row), row) for row in self._distinct(rows).values()]
+
+    def _smallest(self, given: Answers) -> Answers:
+        least = {**self.matrix.resolver.resolve({"preset": "minimal"}), "examples": True}
+        try:
+            return self.matrix.resolver.resolve({"preset": "minimal", "examples": True, **given})
+        except ValueError:
+            chosen = dict(given)
+        for question in self.template.asked:
+            if question.name not in chosen:
+                legal = self.matrix.projections((question.name,), chosen)
+                values = [projection.answers[question.name] for projection in legal]
+                small = least[question.name]
+                chosen[question.name] = small if small in values else values[0]
+        return self.matrix.resolver.resolve(chosen)
 
     def wanted(self, axes: str | None) -> list[Service]:
         """Give those that a run is about: of each pair of answers, or of all answers to `axes`.
