@@ -5,16 +5,7 @@ import asyncio
 import pytest
 
 from app.core.breaker import Breaker, BreakerOpenError, State
-
-
-class Clock:
-    """A clock that is set by hand, in seconds."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.core.clock import Clock
 
 
 @pytest.fixture
