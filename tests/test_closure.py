@@ -40,6 +40,7 @@ TRACES = {
     "sqlite": r"sqlite",
     "database_server": r"5432|3306",
     "vault": r"vault|8200",
+    "external_api": r"external|bybit|api_network",
 }
 """How a piece that is off would show in the environment or in compose."""
 

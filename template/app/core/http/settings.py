@@ -1,5 +1,7 @@
 """How long other services are waited for, and which addresses may be called."""
 
+from urllib.parse import urlsplit
+
 from pydantic import Field, field_validator
 
 from app.core.settings import AppSettings, StringList
@@ -44,3 +46,18 @@ class HttpSettings(AppSettings):
     @classmethod
     def _check_private_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return cls._check_networks(value)
+
+
+def check_base_url(value: str) -> None:
+    """Refuse what is no address that an `Upstream` may have.
+
+    Raises:
+        ValueError: which also says what to do; the value is not repeated.
+    """
+    try:
+        parts = urlsplit(value)
+        complete = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # the port is no number
+        complete = False
+    if not complete or "@" in value or "?" in value or "#" in value:
+        raise ValueError("must be an address such as https://api.example.com/v1")

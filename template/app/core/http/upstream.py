@@ -156,6 +156,17 @@ class Upstream:
 
         return await _line(self).call(method, path, auth, parts, parse)
 
+    def accept(self, shape: type[T], value: object) -> T:
+        """Read a part of an answer whose shape depended on another part.
+
+        Raises:
+            UpstreamFailedError: it has not this shape.
+        """
+        try:
+            return TypeAdapter(shape).validate_python(value)
+        except ValidationError as error:
+            raise UpstreamFailedError(self.name, "answered nonsense") from error
+
 
 UPSTREAMS: WeakValueDictionary[str, Upstream] = WeakValueDictionary()
 
