@@ -350,13 +350,19 @@ FAILURES: dict[str, Reaction] = {
 }
 
 
+async def _seconds_of_a_refusal(line: Upstream) -> float:
+    started = perf_counter()
+    await fails(line, UpstreamUnavailableError)
+    return perf_counter() - started
+
+
 @pytest.mark.parametrize("failure", FAILURES)
 async def test_a_failing_upstream_is_left_alone_until_a_probe_succeeds(
     settings: Settings, other: Neighbour, failure: str
 ) -> None:
     other.reaction = FAILURES[failure]
     line = Upstream(f"other-{uuid4().hex}", other.url, private=True)
-    quick = {"http_read_timeout": MOMENT, "http_breaker_rest": 0.2, "http_breaker_failures": 3}
+    quick = {"http_read_timeout": 0.25, "http_breaker_rest": 0.5, "http_breaker_failures": 3}
     async with calling(with_changes(settings, **quick)):
         for _ in range(3):
             assert states()[line.name] is State.CLOSED
@@ -364,10 +370,10 @@ async def test_a_failing_upstream_is_left_alone_until_a_probe_succeeds(
                 await line.request("POST", "/x")
         assert states()[line.name] is State.OPEN
 
-        started = perf_counter()
         refused = await fails(line, UpstreamUnavailableError)
-        assert perf_counter() - started < 0.01
         assert refused.headers == {"Retry-After": "1"}
+        # The fastest of some: the machine may be busy, and an upstream that hangs takes 250 ms.
+        assert min([await _seconds_of_a_refusal(line) for _ in range(10)]) < 0.01
         assert len(other.received) == 3
 
         while states()[line.name] is not State.HALF_OPEN:  # noqa: ASYNC110 - time passes
