@@ -42,6 +42,7 @@ TRACES = {
     "database_server": r"5432|3306",
     "redis": r"redis|6379",
     "vault": r"vault|8200",
+    "external_api": r"external|bybit|api_network",
 }
 """How a piece that is off would show in the environment or in compose."""
 

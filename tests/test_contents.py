@@ -113,7 +113,7 @@ def variants(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in PATHS:
         if path.endswith(".py"):
             for number, content in enumerate(CONTENTS.of(path)):
-                target = root / str(number) / path
+                target = root / str(number) / RENDERER.named(path, content.answers)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(content.text, "utf-8")
     project = CONTENTS.of("pyproject.toml")[0].text

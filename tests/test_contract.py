@@ -118,6 +118,14 @@ BREAKS = {
         contract.conditions_are_plain,
         append("template/pyproject.toml.jinja", "{{ 1 if 'vault' in active else 2 }}\n"),
     ),
+    "unknown answer in a file name": (
+        contract.file_names_are_plain,
+        append("template/{{ nothing }}.py.jinja", "{{ nothing }}"),
+    ),
+    "empty directory of the user": (
+        contract.once_files_are_unconditional,
+        replace("copier.yml", "  - /app/main.py", "  - /app/nowhere/*"),
+    ),
     "Jinja in a file name": (
         contract.file_names_are_plain,
         append("template/{% if examples %}x{% endif %}", ""),

@@ -21,6 +21,7 @@ ANSWERS = {"database": "sqlite", "auth": "oidc"}
 TREE: Tree = RENDERER.tree(Resolver(TEMPLATE).resolve(ANSWERS))
 
 PARTS = {
+    "app/core/http/piece.py": ("lifespan", "checks"),
     "app/core/auth/piece.py": ("lifespan", "checks", "routers", "dependencies", "middleware"),
 }
 """Pieces of which each part is taken out by itself, because each guards something of its own."""
@@ -137,6 +138,16 @@ def test_redis_is_missed(line: str, tmp_path: Path) -> None:
     RENDERER.write({**TENANTS, **EVERYBODY}, tmp_path)
     (tmp_path / path).write_text(source.replace(plugged, unplugged, 1), "utf-8")
     done = own_tests(tmp_path, "tests/core/redis", "tests/core/test_cached_by_tenant.py")
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
+
+
+def test_settings_of_the_outside_api_are_missed(tmp_path: Path) -> None:
+    given = {"preset": "minimal", "external_api": "bybit"}
+    tree = RENDERER.tree(Resolver(TEMPLATE).resolve(given))
+    RENDERER.write(tree, tmp_path)
+    source = tree[REGISTRY].decode()
+    (tmp_path / REGISTRY).write_text(source.replace("    ExternalApiSettings,\n", ""), "utf-8")
+    done = own_tests(tmp_path, "tests/core/test_external_api.py")
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
 
 

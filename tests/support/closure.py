@@ -64,7 +64,8 @@ class Closure:
                 if module.partition(".")[0] not in OWN_PACKAGES:
                     continue
                 place = module.replace(".", "/")
-                files = {f"{place}.py", f"{place}/__init__.py"} & self.renderer.sources.keys()
+                found = map(self.renderer.listed, (f"{place}.py", f"{place}/__init__.py"))
+                files = {file for file in found if file}
                 for answers in self._ways(self._pieces_of(path, *files)):
                     missing = not any(self._is_there(file, answers) for file in files)
                     if missing and module in self._read(path, answers, self._modules):

@@ -16,6 +16,7 @@ from tests.support.matrix import Matrix
 from tests.support.requirements import dependencies, normalised
 from tests.support.template import (
     ANSWERS_TEMPLATE,
+    INTERPOLATION,
     LITTER,
     SUFFIX,
     Answers,
@@ -145,10 +146,16 @@ def conditions_are_plain(template: Template) -> Iterator[str]:
 
 
 def file_names_are_plain(template: Template) -> Iterator[str]:
-    """No Jinja in file names, and none of the characters that Windows refuses."""
+    """No conditions in file names, and none of the characters that Windows refuses.
+
+    An answer may stand in the name of a file that is the user's: `{{ external_api }}.py`.
+    """
     for name in template.files:
-        if name != ANSWERS_TEMPLATE and re.search(r'[{}"<>:|?*\\]', name):
+        plain = INTERPOLATION.sub("x", name)
+        if name != ANSWERS_TEMPLATE and re.search(r'[{}"<>:|?*\\]', plain):
             yield f"{name} is no plain file name"
+        if unknown := set(INTERPOLATION.findall(name)) - template.questions.keys():
+            yield f"{name} is named after {unknown.pop()}, which is no question"
     if ANSWERS_TEMPLATE not in template.files:
         yield f"{ANSWERS_TEMPLATE} is missing: nobody could update a service"
 
@@ -177,9 +184,11 @@ def files_reach_git(template: Template) -> Iterator[str]:
 
 
 def once_files_are_unconditional(template: Template) -> Iterator[str]:
-    """`_skip_if_exists` names files that every service has."""
+    """`_skip_if_exists` names files that every service has, or all in a directory of the user."""
     rendered = {rendered_name(name) for name in template.files}
     for path in template.settings["skip_if_exists"]:
+        if path.endswith("/*") and any(name.startswith(path[1:-1]) for name in rendered):
+            continue
         if not path.startswith("/") or path[1:] not in rendered:
             yield f"_skip_if_exists: {path} does not exist in the template"
         elif owner := template.owner(path[1:]):

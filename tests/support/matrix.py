@@ -18,6 +18,7 @@ DEFAULT = object()
 """Stands for whatever the question's default comes to."""
 
 SPREAD: Mapping[str, tuple[Any, ...]] = {
+    "external_api": ("", "bybit"),
     "port_base": (0, 1024, 5200, 64000),
 }
 """Free answers that switch something: crossed with everything else."""

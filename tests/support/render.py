@@ -3,6 +3,7 @@
 `test_equivalence.py` proves that both give the same bytes and the same file modes.
 """
 
+import re
 import stat
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
@@ -15,6 +16,7 @@ from pathspec import PathSpec
 from tests.support.answers import Resolver
 from tests.support.template import (
     ANSWERS_FILE,
+    INTERPOLATION,
     SUFFIX,
     Answers,
     Template,
@@ -46,8 +48,30 @@ class Renderer:
 
     @cached_property
     def sources(self) -> Mapping[str, str]:
-        """The file of the template behind each path that a service can have."""
+        """The file of the template behind each path that a service can have.
+
+        An answer in a path stands there as in the template; see `named` and `listed`.
+        """
         return {rendered_name(name): name for name in self.template.files}
+
+    def named(self, path: str, answers: Answers) -> str:
+        """Give one of these paths as it is in the service that these answers give."""
+        return INTERPOLATION.sub(lambda found: str(answers[found.group(1)]), path)
+
+    def listed(self, path: str) -> str | None:
+        """Give the one of these paths that a path of a service is; None when it is none."""
+        if path in self.sources:
+            return path
+        return next((each for each, made in self._made.items() if made.fullmatch(path)), None)
+
+    @cached_property
+    def _made(self) -> Mapping[str, re.Pattern[str]]:
+        """What the paths with an answer in them may look like."""
+        return {
+            path: re.compile("[^/]+".join(map(re.escape, INTERPOLATION.split(path)[::2])))
+            for path in self.sources
+            if INTERPOLATION.search(path)
+        }
 
     def tree(self, answers: Answers, operation: str = "copy") -> Tree:
         """Render all files of the service that these answers give.
@@ -57,7 +81,11 @@ class Renderer:
             operation: `copy` or `update`.
         """
         excluded = self.excluded(answers, operation)
-        return {path: self.content(path, answers) for path in self.sources if not excluded(path)}
+        return {
+            self.named(path, answers): self.content(path, answers)
+            for path in self.sources
+            if not excluded(path)
+        }
 
     def content(self, path: str, answers: Answers) -> bytes:
         """Render one file, whether or not the answers include it."""
@@ -74,7 +102,8 @@ class Renderer:
 
     def mode(self, path: str) -> int:
         """Give the permission bits of a rendered file."""
-        return stat.S_IMODE((self.template.directory / self.sources[path]).stat().st_mode)
+        source = self.sources[self.listed(path) or path]
+        return stat.S_IMODE((self.template.directory / source).stat().st_mode)
 
     def write(self, tree: Tree, directory: Path) -> Path:
         """Write a tree to disk as Copier would, and give the directory back."""

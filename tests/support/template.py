@@ -19,6 +19,9 @@ SUFFIX = ".jinja"
 ANSWERS_FILE = ".copier-answers.yml"
 ANSWERS_TEMPLATE = "{{_copier_conf.answers_file}}.jinja"
 LITTER = re.compile(r"(^|/)(__pycache__|\.[a-z]+_cache|\.venv|\.local)(/|$)|\.py[co]$|^uv\.lock$")
+INTERPOLATION = re.compile(r"\{\{ ([a-z_]+) \}\}")
+"""An answer in the name of a file."""
+
 CONDITION = re.compile(r"\{% if '(\w+)' in active %\}")
 END = "{% endif %}"
 
@@ -179,8 +182,8 @@ class Template:
         owner = self.owner(rendered_name(name))
         pieces = {owner.name} if owner else set()
         if not name.endswith(SUFFIX):
-            return frozenset(), frozenset(pieces)
-        text = self.read(name)
+            return frozenset(INTERPOLATION.findall(name)), frozenset(pieces)
+        text = name + self.read(name)
         asked_for = self.pieces_asked_for(text)
         if asked_for is None:
             raise ValueError(f"{name} may read `active` by `'name' in active` only")

@@ -92,7 +92,8 @@ def configure_logging(settings: AppSettings, stream: TextIO | None = None) -> No
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for chatty in ("alembic.runtime.plugins", "watchfiles.main"):
+    # httpx2 writes whole addresses, and what is in a query may be secret.
+    for chatty in ("alembic.runtime.plugins", "httpx2", "watchfiles.main"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     _hand_over_uvicorn()
 

@@ -11,13 +11,14 @@ from uuid import uuid4
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.core import context
+from app.core import context, deadline
 from app.core.web.client import client_address
 from app.core.web.routes import route_template
 
 log = structlog.get_logger(logger_name="app.access")
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_TRACE_PARENT = re.compile(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _CLIENT_CLOSED = 499
 """What nginx logs for a client that left before the answer began."""
 
@@ -81,12 +82,14 @@ class RequestPass:
         started = perf_counter()
         status = _CLIENT_CLOSED
         path: str = scope["path"]
-        request_id = _request_id(scope)
+        request_id, trace, until = _told(scope)
         headers = self.docs_headers if path in self.docs_paths else self.api_headers
         request_token = context.request_id.set(request_id.decode())
         # A pipelined request begins inside of the one before, and inherits what that has set.
         principal_token = context.principal.set(None)
         tenant_token = context.tenant.set(None)
+        trace_token = context.traceparent.set(trace)
+        deadline_token = context.deadline.set(until)
         address = client_address(scope)
         client = str(address) if address else None
         client_token = context.client.set(client)
@@ -113,14 +116,21 @@ class RequestPass:
                     client=client,
                 )
             context.client.reset(client_token)
+            context.deadline.reset(deadline_token)
+            context.traceparent.reset(trace_token)
             context.tenant.reset(tenant_token)
             context.principal.reset(principal_token)
             context.request_id.reset(request_token)
 
 
-def _request_id(scope: Scope) -> bytes:
-    """Take the caller's id when it is a sane one: it ends up in every log line."""
+def _told(scope: Scope) -> tuple[bytes, str | None, float | None]:
+    """Take the caller's id, trace and deadline when they are sane: they travel on."""
+    request_id = trace = until = None
     for name, value in scope["headers"]:
-        if name == b"x-request-id" and _SANE_ID.fullmatch(value):
-            return bytes(value)
-    return uuid4().hex.encode()
+        if name == b"x-request-id":
+            request_id = request_id or (bytes(value) if _SANE_ID.fullmatch(value) else None)
+        elif name == b"traceparent":
+            trace = value.decode() if _TRACE_PARENT.fullmatch(value) else None
+        elif name == b"x-request-timeout":
+            until = deadline.parse(value)
+    return request_id or uuid4().hex.encode(), trace, until
