@@ -30,6 +30,7 @@ USED_OTHERWISE = {
     "uv": "make install",
     "uvloop": "uvicorn runs on it when it is there",
     "watchfiles": "uvicorn reloads with it",
+    "websockets": "uvicorn speaks WebSocket with it when it is there",
 }
 """Dependencies that no file imports, and what uses them."""
 
@@ -39,6 +40,7 @@ TRACES = {
     "sqlite": r"sqlite",
     "database_server": r"5432|3306",
     "vault": r"vault|8200",
+    "gateway": r"gateway|upstream|8001",
 }
 """How a piece that is off would show in the environment or in compose."""
 
