@@ -65,9 +65,7 @@ class Forwarding(Response):
         async with asked as answer:
             headers = for_caller(answer.raw_headers, answer.status)
             self.begun = True
-            await send(
-                {"type": "http.response.start", "status": answer.status, "headers": headers}
-            )
+            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
             try:
                 await _send_body(answer, send)
             except (ClientError, TimeoutError) as error:

@@ -125,9 +125,7 @@ def for_caller(raw: RawHeaders, status: int) -> list[tuple[bytes, bytes]]:
 def _named(raw: RawHeaders) -> frozenset[bytes]:
     """The fields that `Connection` says are the connection's own."""
     return frozenset(
-        name.strip().lower()
-        for value in values(raw, b"connection")
-        for name in value.split(b",")
+        name.strip().lower() for value in values(raw, b"connection") for name in value.split(b",")
     )
 
 

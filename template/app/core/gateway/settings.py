@@ -18,7 +18,7 @@ DEFAULT_PORT = 8001
 
 _NAME = re.compile(r"[a-z](-?[a-z0-9]){0,62}")
 _HOST = re.compile(r"[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?|[0-9a-f:]*:[0-9a-f:.]*")
-_PATH = re.compile(r"(/[\w.~-]+)*")
+_PATH = re.compile(r"(/(?!\.\.?(/|$))[\w.~-]+)*")
 
 
 class Upstream(BaseModel):

@@ -3,9 +3,9 @@
 import asyncio
 from urllib.parse import urlsplit
 
-from aiohttp import ClientConnectionError, ClientWebSocketResponse, WSMsgType
+from aiohttp import ClientWebSocketResponse, WSMsgType
 from fastapi import WebSocket
-from starlette.websockets import WebSocketDisconnect
+from starlette.websockets import WebSocketState
 
 from app.core.errors import ForbiddenError
 from app.core.gateway.headers import for_upstream
@@ -62,23 +62,22 @@ async def _pass_on(socket: WebSocket, remote: ClientWebSocketResponse, most_byte
         for way in ways:
             way.cancel()
         await asyncio.gather(*ways, return_exceptions=True)
+    if WebSocketState.CONNECTED is socket.application_state is socket.client_state:
+        await socket.close(_FAILED)
 
 
-async def _to_upstream(
-    socket: WebSocket, remote: ClientWebSocketResponse, most_bytes: int
-) -> None:
+async def _to_upstream(socket: WebSocket, remote: ClientWebSocketResponse, most_bytes: int) -> None:
     while (message := await socket.receive())["type"] != "websocket.disconnect":
-        text, data = message.get("text"), message.get("bytes")
-        content: bytes = data if text is None else text.encode()
+        text: str | None = message.get("text")
+        content: bytes = message["bytes"] if text is None else text.encode()
         if len(content) > most_bytes:
-            await remote.close(code=_TOO_LARGE)
             await socket.close(_TOO_LARGE)
-            return
+            break
         if text is None:
             await remote.send_bytes(content)
         else:
             await remote.send_str(text)
-    code = message.get("code") or _NORMAL
+    code = message.get("code") or _TOO_LARGE
     await remote.close(code=_NEVER_SENT.get(code, code), message=_reason(message.get("reason")))
 
 

@@ -141,11 +141,7 @@ class Connected:
                 async with asyncio.timeout(self.upstream.timeout) as limit:
                     with caller.giving_time(limit, self.upstream.timeout):
                         answer = await self._connecting(ask)
-                if answer.status in UNAVAILABLE:
-                    raise _UnavailableAnswer(answer)
-                if not 200 <= answer.status < 600:
-                    answer.close()
-                    raise ClientError(f"the status {answer.status}")
+                _judge(answer)
         except _UnavailableAnswer as unavailable:
             return unavailable.answer
         return answer
@@ -172,16 +168,14 @@ class Connected:
                 timeout=ClientWSTimeout(ws_receive=None, ws_close=_CLOSING_SECONDS),
             )
 
-        refusal = None
-        with self._told():
-            with self.breaker.attempt():
-                try:
-                    async with asyncio.timeout(self.upstream.timeout):
-                        return await self._connecting(ask)
-                except WSServerHandshakeError as error:
-                    if not 400 <= error.status < 500:
-                        raise
-                    refusal = error.status
+        with self._told(), self.breaker.attempt():
+            try:
+                async with asyncio.timeout(self.upstream.timeout):
+                    return await self._connecting(ask)
+            except WSServerHandshakeError as error:
+                if not 400 <= error.status < 500:
+                    raise
+                refusal = error.status
         raise HTTPException(refusal, f"{self.name} refuses this WebSocket")
 
     async def _connecting(self, ask: "Callable[[], Awaitable[AnswerT]]") -> AnswerT:
@@ -190,7 +184,7 @@ class Connected:
             try:
                 return await ask()
             except (ClientConnectorError, ConnectionTimeoutError):
-                await asyncio.sleep((50 + randbelow(100)) / 1000)
+                await _pause()
         return await ask()
 
     @contextmanager
@@ -234,6 +228,18 @@ class Connected:
         return {"status": answer.status, "breaker": state.value, "in_use": self.in_use}
 
 
+async def _pause() -> None:
+    await asyncio.sleep((50 + randbelow(100)) / 1000)
+
+
+def _judge(answer: ClientResponse) -> None:
+    if answer.status in UNAVAILABLE:
+        raise _UnavailableAnswer(answer)
+    if not 200 <= answer.status < 600:
+        answer.close()
+        raise ClientError(f"the status {answer.status}")
+
+
 async def _once(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
     """Keep the client from asking again, and WebSockets from following redirects."""
     try:
@@ -249,8 +255,10 @@ async def _once(request: ClientRequest, handler: ClientHandlerType) -> ClientRes
     return answer
 
 
-def _session(upstream: Upstream) -> ClientSession:
-    return ClientSession(
+@asynccontextmanager
+async def connect(name: str, upstream: Upstream) -> AsyncIterator[Connected]:
+    """Keep connections to an upstream in this block."""
+    async with ClientSession(
         auto_decompress=False,
         connector=TCPConnector(limit=0, keepalive_timeout=_KEPT_SECONDS),
         cookie_jar=DummyCookieJar(),
@@ -259,7 +267,8 @@ def _session(upstream: Upstream) -> ClientSession:
         timeout=ClientTimeout(
             total=None, connect=upstream.connect_timeout, sock_read=upstream.idle_timeout
         ),
-    )
+    ) as session:
+        yield Connected(name, upstream, session)
 
 
 _running: dict[int, dict[str, Connected]] = {}
@@ -271,7 +280,7 @@ async def running(settings: "CoreSettings") -> AsyncIterator[None]:
     """Be connected to the upstreams in this block."""
     async with AsyncExitStack() as stack:
         _running[id(settings)] = {
-            name: Connected(name, each, await stack.enter_async_context(_session(each)))
+            name: await stack.enter_async_context(connect(name, each))
             for name, each in settings.gateway_upstreams.items()
         }
         stack.callback(_running.pop, id(settings))
