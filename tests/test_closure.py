@@ -32,6 +32,7 @@ USED_OTHERWISE = {
     "uv": "make install",
     "uvloop": "uvicorn runs on it when it is there",
     "watchfiles": "uvicorn reloads with it",
+    "websockets": "uvicorn speaks WebSocket with it when it is there",
 }
 """Dependencies that no file imports, and what uses them."""
 
@@ -43,6 +44,7 @@ TRACES = {
     "redis": r"redis|6379",
     "vault": r"vault|8200",
     "external_api": r"external|bybit|api_network",
+    "gateway": r"gateway|upstream|8001",
 }
 """How a piece that is off would show in the environment or in compose."""
 

@@ -1,6 +1,6 @@
 """The composition root: settings and routers in, a complete application out."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import structlog
@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 from app.core.health import Health
 from app.core.logging import configure_logging
 from app.core.openapi import describe_problems, operation_id
-from app.core.piece import Piece, check_order
+from app.core.piece import Check, Piece, check_order
 from app.core.registry import PIECES, CoreSettings
 from app.core.shutdown import Drain
 from app.core.web.guards import PROBE_PATHS
@@ -56,7 +56,7 @@ def create_app(
         middleware=_middleware(settings, pieces),
     )
     app.state.settings = settings
-    app.state.health = Health(settings, [check for piece in pieces for check in piece.checks])
+    app.state.health = Health(settings, list(_checks(settings, pieces)))
     app.state.drain = Drain(settings.shutdown_drain_seconds)
     for piece in pieces:
         for error, handler in piece.handlers.items():
@@ -67,6 +67,12 @@ def create_app(
         app.include_router(router, prefix=settings.api_v1_str)
     describe_problems(app)
     return app
+
+
+def _checks(settings: CoreSettings, pieces: Sequence[Piece]) -> Iterator[Check]:
+    for piece in pieces:
+        yield from piece.checks
+        yield from piece.further_checks(settings) if piece.further_checks else ()
 
 
 def _middleware(settings: CoreSettings, pieces: Sequence[Piece]) -> list[Middleware]:

@@ -42,6 +42,7 @@ class Piece:
         needs: pieces that stand before this one in the registry.
         lifespan: starts the piece when entered and stops it when left.
         checks: what `/ready` and `/health/detailed` ask.
+        further_checks: the same, of what only the settings name.
         routers: endpoints outside of the versioned API.
         dependencies: what every endpoint depends on, in this order, before its own.
         middleware: pure ASGI middleware, outermost first.
@@ -52,6 +53,7 @@ class Piece:
     needs: tuple[str, ...] = ()
     lifespan: "Callable[[CoreSettings], AbstractAsyncContextManager[None]] | None" = None
     checks: tuple[Check, ...] = ()
+    further_checks: "Callable[[CoreSettings], Sequence[Check]] | None" = None
     routers: "Callable[[CoreSettings], Sequence[APIRouter]] | None" = None
     dependencies: "Callable[[CoreSettings], Sequence[Depends]] | None" = None
     middleware: "Callable[[CoreSettings], Sequence[Middleware]] | None" = None

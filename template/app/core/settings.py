@@ -187,6 +187,10 @@ class AppSettings(BaseSettings):
             return self.environment != "development"
         return self.log_format == "json"
 
+    def body_limits(self) -> Iterator[tuple[str, int]]:
+        """Give paths below which bodies may have another size, in bytes. Pieces extend this."""
+        yield from ()
+
     def insecure(self) -> Iterator[str]:
         """Name each value that production refuses, with the mend. Pieces extend this."""
         secret = self.secret_key.get_secret_value().strip()

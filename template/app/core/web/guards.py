@@ -1,7 +1,7 @@
 """What is refused before it reaches an endpoint: foreign hosts and bodies that are too large."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
@@ -34,7 +34,7 @@ class HostGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on (ASGI)."""
-        if scope["type"] == "http" and scope["path"] not in PROBE_PATHS:
+        if scope["type"] in ("http", "websocket") and scope["path"] not in PROBE_PATHS:
             host = _host_name(Headers(scope=scope).get("host", ""))
             if host not in self.exact and not host.endswith(self.suffixes):
                 await _refuse(scope, receive, send, BadRequestError("Unknown host"))
@@ -46,11 +46,17 @@ class BodyGuard:
     """Refuses bodies over a limit, by their declared length or as they come in.
 
     FastAPI's own `max_body_size` answers in plain text and before the request has an id.
+
+    Args:
+        app: what comes after it.
+        limit: the most bytes of a body.
+        others: paths below which another limit holds.
     """
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    def __init__(self, app: ASGIApp, limit: int, others: Iterable[tuple[str, int]] = ()) -> None:
         self.app = app
         self.limit = limit
+        self.others = tuple((f"{path}/", most) for path, most in others)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on (ASGI)."""
@@ -58,15 +64,16 @@ class BodyGuard:
             await self.app(scope, receive, send)
             return
 
-        too_large = f"The body may have at most {self.limit} bytes"
+        limit = self._limit_of(scope["path"])
+        too_large = f"The body may have at most {limit} bytes"
         declared = Headers(scope=scope).get("content-length", "0")
-        if not declared.isdecimal() or len(declared) > 18 or int(declared) > self.limit:
+        if not declared.isdecimal() or len(declared) > 18 or int(declared) > limit:
             await _refuse(scope, receive, send, PayloadTooLargeError(too_large))
             return
 
         received = 0
 
-        async def count(limit: int = self.limit) -> Message:
+        async def count() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
@@ -75,6 +82,12 @@ class BodyGuard:
             return message
 
         await self.app(scope, count, send)
+
+    def _limit_of(self, path: str) -> int:
+        for prefix, limit in self.others:
+            if f"{path}/".startswith(prefix):
+                return limit
+        return self.limit
 
 
 def _host_name(header: str) -> str:
@@ -91,7 +104,8 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, error: AppExceptio
 
 
 def _middleware(settings: "CoreSettings") -> Sequence[Middleware]:
-    body = Middleware(BodyGuard, limit=settings.max_body_bytes)
+    others = tuple(settings.body_limits())
+    body = Middleware(BodyGuard, limit=settings.max_body_bytes, others=others)
     if "*" in settings.allowed_hosts:
         return [body]
     return [Middleware(HostGuard, allowed=settings.allowed_hosts), body]

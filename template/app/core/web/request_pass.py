@@ -22,6 +22,11 @@ _TRACE_PARENT = re.compile(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _CLIENT_CLOSED = 499
 """What nginx logs for a client that left before the answer began."""
 
+_SWITCHED = 101
+_REFUSED = 403
+"""What the server answers when a WebSocket is closed instead of accepted."""
+_STARTS = ("http.response.start", "websocket.http.response.start", "websocket.accept")
+
 RawHeaders = list[tuple[bytes, bytes]]
 
 COMMON_HEADERS: RawHeaders = [
@@ -75,7 +80,7 @@ class RequestPass:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on (ASGI)."""
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
 
@@ -96,10 +101,15 @@ class RequestPass:
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                own = [(b"x-request-id", request_id), *headers]
-                message["headers"] = [*message.get("headers", ()), *own]
+            if message["type"] == "websocket.close" and status == _CLIENT_CLOSED:
+                status = _REFUSED
+            if message["type"] in _STARTS:
+                status = message.get("status", _SWITCHED)
+                given = list(message.get("headers", ()))
+                names = {name for name, _ in given}
+                # Whatever an answer says itself stands.
+                own = [(name, value) for name, value in headers if name not in names]
+                message["headers"] = [*given, (b"x-request-id", request_id), *own]
             await send(message)
 
         try:
@@ -108,7 +118,7 @@ class RequestPass:
             if path not in self.unlogged_paths:
                 log.info(
                     "request",
-                    method=scope["method"],
+                    method=scope.get("method", "WEBSOCKET"),
                     path=path,
                     route=route_template(scope),
                     status=status,

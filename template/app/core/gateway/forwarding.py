@@ -1,0 +1,85 @@
+"""An HTTP request that goes through: header and body as they come, both ways."""
+
+import structlog
+from aiohttp import ClientError, ClientResponse
+from fastapi import Request, Response
+from starlette.types import Receive, Scope, Send
+
+from app.core.gateway.calling import Caller
+from app.core.gateway.headers import DEADLINE, deadline, for_caller, for_upstream, has_body
+from app.core.gateway.targets import target
+from app.core.gateway.upstreams import Connected
+
+log = structlog.get_logger(logger_name="app.gateway")
+
+
+class Forwarding(Response):
+    """An answer that is fetched while it is sent.
+
+    Args:
+        request: what to ask for.
+        upstream: whom to ask.
+        prefix: what the upstream's paths do not have.
+        most_bytes: how large the request's header may be.
+
+    Raises:
+        AppException: such a request is not passed on.
+    """
+
+    def __init__(
+        self, request: Request, upstream: Connected, prefix: str, *, most_bytes: int
+    ) -> None:
+        super().__init__()
+        scope = request.scope
+        self.method = request.method
+        self.upstream = upstream
+        self.target = target(scope, prefix)
+        self.has_body = has_body(scope)
+        self.waits = deadline(scope)
+        self.request_headers = for_upstream(scope, prefix, most_bytes=most_bytes)
+        if self.waits is not None:
+            self.request_headers[DEADLINE] = f"{self.waits:g}"
+        self.begun = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Ask the upstream and pass its answer on (ASGI).
+
+        Raises:
+            AppException: there is no answer to pass on.
+        """
+        del scope
+        caller = Caller(
+            receive,
+            has_body=self.has_body,
+            patience=self.upstream.upstream.idle_timeout,
+            waits=self.waits,
+        )
+        with self.upstream.place():
+            async with caller.attended():
+                await self._exchange(caller, send)
+        if caller.failure and not self.begun:
+            raise caller.failure
+
+    async def _exchange(self, caller: Caller, send: Send) -> None:
+        asked = self.upstream.asked(self.method, self.target, self.request_headers, caller)
+        async with asked as answer:
+            headers = for_caller(answer.raw_headers, answer.status)
+            self.begun = True
+            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            try:
+                await _send_body(answer, send)
+            except (ClientError, TimeoutError) as error:
+                # The caller has the beginning. Without its end the server hangs up, so that nobody
+                # takes the part for the whole.
+                answer.close()
+                log.warning(
+                    "upstream breaks off",
+                    upstream=self.upstream.name,
+                    reason=f"{type(error).__name__}: {error}",
+                )
+
+
+async def _send_body(answer: ClientResponse, send: Send) -> None:
+    async for part in answer.content.iter_any():
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,0 +1,292 @@
+"""Asking an upstream, and knowing when not to ask."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from math import ceil
+from secrets import randbelow
+from typing import TYPE_CHECKING, TypeVar
+
+import structlog
+from aiohttp import (
+    ClientConnectorError,
+    ClientError,
+    ClientHandlerType,
+    ClientOSError,
+    ClientRequest,
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+    ClientWebSocketResponse,
+    ClientWSTimeout,
+    ConnectionTimeoutError,
+    DummyCookieJar,
+    ServerDisconnectedError,
+    TCPConnector,
+    WSServerHandshakeError,
+)
+from multidict import CIMultiDict
+from starlette.exceptions import HTTPException
+from yarl import URL
+
+from app.core.breaker import Breaker, BreakerOpenError, State
+from app.core.errors import (
+    DeadlineExceededError,
+    ExternalServiceError,
+    ServiceUnavailableError,
+)
+from app.core.gateway.calling import Caller
+from app.core.gateway.settings import Upstream
+from app.core.piece import Details
+
+if TYPE_CHECKING:
+    from app.core.registry import CoreSettings
+
+log = structlog.get_logger(logger_name="app.gateway")
+
+AnswerT = TypeVar("AnswerT")
+
+UNAVAILABLE = frozenset({502, 503, 504})
+"""Answers that say that the upstream, not the request, is at fault. A 500 may be the request's."""
+PROBE_SECONDS = 2.0
+_KEPT_SECONDS = 3.0
+"""How long an idle connection is kept: less than servers do, which would close it under us."""
+_HEARTBEAT_SECONDS = 30.0
+_CLOSING_SECONDS = 5.0
+_AUTOMATIC = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+"""What the client would add; the caller has said it, or has not."""
+
+
+class _UnavailableAnswer(Exception):  # noqa: N818 - not an error: an answer that counts as one
+    def __init__(self, answer: ClientResponse) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+
+
+class Connected:
+    """An upstream while the service runs.
+
+    Args:
+        name: the one in the table.
+        upstream: what the table says of it.
+        session: its connections.
+    """
+
+    def __init__(self, name: str, upstream: Upstream, session: ClientSession) -> None:
+        self.name = name
+        self.upstream = upstream
+        self.breaker = Breaker(
+            f"upstream {name}", failures=upstream.breaker_failures, rest=upstream.breaker_rest
+        )
+        self.in_use = 0
+        self._session = session
+
+    def address(self, target: str) -> URL:
+        """Give the address of a target, which is taken as it is."""
+        return URL(self.upstream.url + target, encoded=True)
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Take one of the places at the upstream.
+
+        Raises:
+            ServiceUnavailableError: all are taken.
+        """
+        if self.in_use >= self.upstream.max_concurrent:
+            raise ServiceUnavailableError(f"{self.name} has as many requests as it can take")
+        self.in_use += 1
+        try:
+            yield
+        finally:
+            self.in_use -= 1
+
+    @asynccontextmanager
+    async def asked(
+        self, method: str, target: str, headers: CIMultiDict[str], caller: Caller
+    ) -> AsyncIterator[ClientResponse]:
+        """Ask for something; the answer's body can be read in this block.
+
+        Raises:
+            DeadlineExceededError: no answer in time.
+            ExternalServiceError: an answer that is none, or the connection broke.
+            ServiceUnavailableError: no connection, or the breaker is open.
+        """
+        with self._told():
+            answer = await self._answer(method, target, headers, caller)
+        try:
+            yield answer
+        except BaseException:
+            answer.close()
+            raise
+        # A connection on which a body was not sent to its end must not see another request.
+        if caller.body_is_over:
+            answer.release()
+        else:
+            answer.close()
+
+    async def _answer(
+        self, method: str, target: str, headers: CIMultiDict[str], caller: Caller
+    ) -> ClientResponse:
+        async def ask() -> ClientResponse:
+            return await self._session.request(
+                method,
+                self.address(target),
+                headers=headers,
+                data=caller.body() if caller.has_body else None,
+                allow_redirects=False,
+            )
+
+        try:
+            with self.breaker.attempt():
+                async with asyncio.timeout(self.upstream.timeout) as limit:
+                    with caller.giving_time(limit, self.upstream.timeout):
+                        answer = await self._connecting(ask)
+                _judge(answer)
+        except _UnavailableAnswer as unavailable:
+            return unavailable.answer
+        return answer
+
+    async def talking(
+        self, target: str, headers: CIMultiDict[str], protocols: list[str]
+    ) -> ClientWebSocketResponse:
+        """Open a WebSocket.
+
+        Raises:
+            DeadlineExceededError: no answer in time.
+            ExternalServiceError: an answer that is none, or the connection broke.
+            HTTPException: the upstream refuses, with a status of its own.
+            ServiceUnavailableError: no connection, or the breaker is open.
+        """
+
+        async def ask() -> ClientWebSocketResponse:
+            return await self._session.ws_connect(
+                self.address(target),
+                headers=headers,
+                protocols=protocols,
+                max_msg_size=self.upstream.max_message_bytes,
+                heartbeat=_HEARTBEAT_SECONDS,
+                timeout=ClientWSTimeout(ws_receive=None, ws_close=_CLOSING_SECONDS),
+            )
+
+        with self._told(), self.breaker.attempt():
+            try:
+                async with asyncio.timeout(self.upstream.timeout):
+                    return await self._connecting(ask)
+            except WSServerHandshakeError as error:
+                if not 400 <= error.status < 500:
+                    raise
+                refusal = error.status
+        raise HTTPException(refusal, f"{self.name} refuses this WebSocket")
+
+    async def _connecting(self, ask: "Callable[[], Awaitable[AnswerT]]") -> AnswerT:
+        """Ask again when there was no connection, so that nothing can have arrived."""
+        for _ in range(self.upstream.connect_retries):
+            try:
+                return await ask()
+            except (ClientConnectorError, ConnectionTimeoutError):
+                await _pause()
+        return await ask()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tell the caller what went wrong, and the log why."""
+        try:
+            yield
+        except BreakerOpenError as error:
+            raise ServiceUnavailableError(
+                f"{self.name} does not answer", retry_after=ceil(error.retry_after)
+            ) from error
+        except TimeoutError as error:
+            self._log(error)
+            raise DeadlineExceededError(f"{self.name} did not answer in time") from error
+        except ClientConnectorError as error:
+            self._log(error)
+            raise ServiceUnavailableError(f"{self.name} cannot be reached") from error
+        except (ClientError, OSError, ValueError) as error:
+            self._log(error)
+            raise ExternalServiceError(f"{self.name} has not answered properly") from error
+
+    def _log(self, error: Exception) -> None:
+        log.warning("upstream fails", upstream=self.name, reason=f"{type(error).__name__}: {error}")
+
+    async def probe(self) -> Details:
+        """Ask for its health, whatever the breaker says.
+
+        Raises:
+            RuntimeError: it is not well.
+        """
+        state = self.breaker.state
+        async with self._session.get(
+            self.address(self.upstream.health),
+            timeout=ClientTimeout(total=PROBE_SECONDS),
+            allow_redirects=False,
+        ) as answer:
+            if answer.status >= 500:
+                raise RuntimeError(f"{self.upstream.health} answers {answer.status}")
+        if state is State.OPEN:
+            raise RuntimeError("the breaker is open")
+        return {"status": answer.status, "breaker": state.value, "in_use": self.in_use}
+
+
+async def _pause() -> None:
+    await asyncio.sleep((50 + randbelow(100)) / 1000)
+
+
+def _judge(answer: ClientResponse) -> None:
+    if answer.status in UNAVAILABLE:
+        raise _UnavailableAnswer(answer)
+    if not 200 <= answer.status < 600:
+        answer.close()
+        raise ClientError(f"the status {answer.status}")
+
+
+async def _once(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    """Keep the client from asking again, and WebSockets from following redirects."""
+    try:
+        answer = await handler(request)
+    except (ClientConnectorError, ConnectionTimeoutError):
+        raise
+    except (ClientOSError, ServerDisconnectedError) as error:
+        # The client itself would send idempotent requests twice; some of them do something.
+        raise ClientError(f"{type(error).__name__}: {error}") from error
+    if "Upgrade" in request.headers and 300 <= answer.status < 400:
+        answer.close()
+        raise ClientError(f"a WebSocket is redirected ({answer.status})")
+    return answer
+
+
+@asynccontextmanager
+async def connect(name: str, upstream: Upstream) -> AsyncIterator[Connected]:
+    """Keep connections to an upstream in this block."""
+    async with ClientSession(
+        auto_decompress=False,
+        connector=TCPConnector(limit=0, keepalive_timeout=_KEPT_SECONDS),
+        cookie_jar=DummyCookieJar(),
+        middlewares=(_once,),
+        skip_auto_headers=_AUTOMATIC,
+        timeout=ClientTimeout(
+            total=None, connect=upstream.connect_timeout, sock_read=upstream.idle_timeout
+        ),
+    ) as session:
+        yield Connected(name, upstream, session)
+
+
+_running: dict[int, dict[str, Connected]] = {}
+"""The upstreams of each application that runs, by its settings."""
+
+
+@asynccontextmanager
+async def running(settings: "CoreSettings") -> AsyncIterator[None]:
+    """Be connected to the upstreams in this block."""
+    async with AsyncExitStack() as stack:
+        _running[id(settings)] = {
+            name: await stack.enter_async_context(connect(name, each))
+            for name, each in settings.gateway_upstreams.items()
+        }
+        stack.callback(_running.pop, id(settings))
+        yield
+
+
+def connected(settings: "CoreSettings", name: str) -> Connected:
+    """Give an upstream of an application that runs."""
+    return _running[id(settings)][name]

@@ -1,0 +1,76 @@
+"""One gateway, a process of its own, before one upstream: shared by all tests."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from httpx2 import Client
+
+from tests.core.gateway.upstream import Upstream, upstream_running
+from tests.core.migrating import as_environment
+from tests.core.plugin import MEMBER, Addresses
+from tests.core.serving import Server, free_port, running
+
+ANSWER = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """The gateway and what is behind it."""
+
+    server: Server
+    upstream: Upstream
+    client: Client
+
+    def log(self, event: str) -> list[dict[str, object]]:
+        """The lines of one kind, up to now."""
+        lines = [json.loads(line) for line in list(self.server.output)]
+        return [line for line in lines if line["event"] == event]
+
+
+@pytest.fixture(scope="session")
+def upstream() -> Iterator[Upstream]:
+    with upstream_running() as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="session")
+def gateway_server(addresses: Addresses, upstream: Upstream) -> Iterator[Server]:
+    url, raw = f"http://127.0.0.1:{upstream.port}", f"http://127.0.0.1:{upstream.raw_port}"
+    dead = f"http://127.0.0.1:{free_port()}"
+    table = {
+        "app": {"url": url, "health": "/answer"},
+        "public": {"url": f"{url}/base", "public": True},
+        "talk": {"url": url, "public": True},
+        "raw": {"url": raw, "timeout": 5, "breaker_failures": 1000},
+        "fragile": {"url": raw, "breaker_failures": 2, "breaker_rest": 0.5, "timeout": 0.3},
+        "slow": {"url": raw, "timeout": 0.2, "breaker_failures": 1000},
+        "dead": {"url": dead, "breaker_failures": 1000},
+        "unknown": {"url": "http://no-such-host.invalid", "breaker_failures": 1000},
+        "narrow": {"url": url, "max_concurrent": 1, "max_body_bytes": 100_000, "idle_timeout": 0.3},
+        "terse": {"url": url, "max_message_bytes": 100_000},
+    }
+    variables = {
+        "LOG_FORMAT": "json",
+        "ENVIRONMENT": "staging",
+        "SHUTDOWN_DRAIN_SECONDS": "0",
+        "SHUTDOWN_GRACE_SECONDS": "1",
+        "RATE_LIMIT_DEFAULT": "100000/minute",
+        "GATEWAY_UPSTREAMS": json.dumps(table),
+        **as_environment(addresses),
+    }
+    with running(**variables) as server:
+        yield server
+
+
+@pytest.fixture
+def gateway(gateway_server: Server, upstream: Upstream) -> Iterator[Gateway]:
+    upstream.seen.clear()
+    upstream.raw, upstream.raw_connections = ANSWER, 0
+    upstream.raw_heads.clear()
+    upstream.gone.clear()
+    with Client(
+        base_url=f"{gateway_server.url}/services", headers=MEMBER, timeout=10, trust_env=False
+    ) as client:
+        yield Gateway(gateway_server, upstream, client)

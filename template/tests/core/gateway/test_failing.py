@@ -1,0 +1,173 @@
+"""What the caller is told when an upstream fails, and when it is not asked any more."""
+
+import asyncio
+from time import perf_counter, sleep
+
+import pytest
+from httpx2 import RemoteProtocolError
+from multidict import CIMultiDict
+from starlette.types import Message
+
+from app.core.breaker import State
+from app.core.gateway import upstreams
+from app.core.gateway.calling import Caller
+from app.core.gateway.settings import Upstream
+from tests.core.gateway.conftest import ANSWER, Gateway
+from tests.core.serving import free_port
+
+KEPT = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nkept"
+
+GARBAGE = {
+    "nothing": b"",
+    "no HTTP": b"220 smtp.example.com ESMTP\r\n\r\n",
+    "half a header": b"HTTP/1.1 200 OK\r\nContent-Le",
+    "a wrong length": b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nabc",
+    "a wrong status": b"HTTP/1.1 999 What\r\nContent-Length: 0\r\n\r\n",
+    "a switch": b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+    "a large header": b"HTTP/1.1 200 OK\r\nX-Large: " + b"x" * 20_000 + b"\r\n\r\n",
+    "many headers": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 500 + b"\r\n",
+    "a split header": b"HTTP/1.1 200 OK\r\nX-A: a\rSet-Cookie: evil=1\r\nContent-Length: 0\r\n\r\n",
+    "a control": b"HTTP/1.1 200 OK\r\nX-A: a\x00b\r\nContent-Length: 0\r\n\r\n",
+    "a wrong name": b"HTTP/1.1 200 OK\r\nX A: b\r\nContent-Length: 0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("raw", GARBAGE.values(), ids=GARBAGE.keys())
+def test_garbage_is_a_problem_and_never_passed_on(gateway: Gateway, raw: bytes) -> None:
+    gateway.upstream.raw = raw
+    answer = gateway.client.get("/raw/x", headers={"X-Request-ID": "asked"})
+    assert answer.status_code == 502
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["code"] == "external_service"
+    assert answer.json()["request_id"] == "asked"
+    assert "set-cookie" not in answer.headers
+    assert "127.0.0.1" not in answer.text
+    assert len(gateway.upstream.raw_heads) == 1  # bytes were sent, so it was not asked again
+
+
+def test_a_length_beside_a_coding_is_left_out(gateway: Gateway) -> None:
+    gateway.upstream.raw = (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: b\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+    )
+    answer = gateway.client.get("/raw/x")
+    assert (answer.status_code, answer.text) == (200, "ok")
+    assert "content-length" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+    ],
+    ids=["length", "chunked"],
+)
+def test_a_part_is_never_taken_for_the_whole(gateway: Gateway, raw: bytes) -> None:
+    gateway.upstream.raw = raw
+    with pytest.raises(RemoteProtocolError):
+        gateway.client.get("/raw/x")
+
+
+def test_no_answer_in_time(gateway: Gateway) -> None:
+    gateway.upstream.raw = None
+    answer = gateway.client.get("/slow/x")
+    assert (answer.status_code, answer.json()["code"]) == (504, "timeout")
+
+
+@pytest.mark.parametrize("name", ["dead", "unknown"])
+def test_no_connection(gateway: Gateway, name: str) -> None:
+    answer = gateway.client.post(f"/{name}/x", content=b"x")
+    assert (answer.status_code, answer.json()["code"]) == (503, "service_unavailable")
+    assert "retry-after" in answer.headers
+
+
+async def test_a_connection_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The upstream listens only when the first try has failed."""
+    port, servers = free_port(), list[asyncio.Server]()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\nbody")
+        writer.write(ANSWER)
+        writer.close()
+
+    async def listen() -> None:
+        servers.append(await asyncio.start_server(answer, "127.0.0.1", port))
+
+    monkeypatch.setattr(upstreams, "_pause", listen)
+    settings = Upstream(url=f"http://127.0.0.1:{port}")
+    async with upstreams.connect("late", settings) as late:
+        caller = Caller(one_part, has_body=True, patience=5, waits=None)
+        headers = CIMultiDict({"Content-Length": "4"})
+        async with late.asked("POST", "/x", headers, caller) as answered:
+            assert await answered.read() == b"ok"
+        assert (late.breaker.state, late.breaker.failures_in_a_row) == (State.CLOSED, 0)
+    servers[0].close()
+    assert len(servers) == 1
+
+
+async def one_part() -> Message:
+    return {"type": "http.request", "body": b"body", "more_body": False}
+
+
+def test_what_may_have_arrived_is_never_sent_again(gateway: Gateway) -> None:
+    """Not even a GET, and not on a connection that was kept."""
+    gateway.upstream.raw = KEPT
+    assert gateway.client.get("/raw/x").status_code == 200
+    gateway.upstream.raw = b""
+    assert gateway.client.get("/raw/x").status_code == 502
+    assert (len(gateway.upstream.raw_heads), gateway.upstream.raw_connections) == (2, 1)
+
+
+def rest(gateway: Gateway) -> None:
+    """Close the breaker that another test may have opened."""
+    gateway.upstream.raw = ANSWER
+    end = perf_counter() + 5
+    while gateway.client.get("/fragile/x").status_code != 200:
+        assert perf_counter() < end
+        sleep(0.05)
+
+
+BROKEN = {
+    "resets": (b"", 502),
+    "hangs": (None, 504),
+    "garbage": (b"nonsense\r\n\r\n", 502),
+    "unavailable": (b"HTTP/1.1 503 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", 503),
+}
+
+
+@pytest.mark.parametrize(("raw", "status"), BROKEN.values(), ids=BROKEN.keys())
+def test_the_breaker_opens_and_lets_one_probe_through(
+    gateway: Gateway, raw: bytes | None, status: int
+) -> None:
+    rest(gateway)
+    gateway.upstream.raw = raw
+    assert [gateway.client.get("/fragile/x").status_code for _ in range(2)] == [status] * 2
+    asked = len(gateway.upstream.raw_heads)
+    times = []
+    for _ in range(5):
+        begun = perf_counter()
+        answer = gateway.client.get("/fragile/x")
+        times.append(perf_counter() - begun)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert len(gateway.upstream.raw_heads) == asked
+    print(f"open breaker: {min(times) * 1000:.1f} ms")  # noqa: T201 - a figure for the log
+    rest(gateway)
+
+
+def test_an_upstream_s_own_error_is_an_answer(gateway: Gateway) -> None:
+    rest(gateway)
+    gateway.upstream.raw = b"HTTP/1.1 500 Oops\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    assert [gateway.client.get("/fragile/x").status_code for _ in range(5)] == [500] * 5
+    rest(gateway)
+
+
+def test_callers_cannot_open_the_breaker(gateway: Gateway) -> None:
+    """Neither by a short deadline nor by leaving in the midst of a body."""
+    rest(gateway)
+    gateway.upstream.raw = None
+    for _ in range(4):
+        late = gateway.client.get("/fragile/x", headers={"X-Request-Timeout": "0.05"})
+        assert late.status_code == 504
+    gateway.upstream.raw = ANSWER
+    assert gateway.client.get("/fragile/x").status_code == 200

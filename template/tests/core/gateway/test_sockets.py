@@ -1,0 +1,98 @@
+"""WebSockets go through, as the caller and the upstream want them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from urllib.parse import urlsplit
+
+import pytest
+from aiohttp import ClientSession, WSMsgType, WSServerHandshakeError
+from yarl import URL
+
+from tests.core.gateway.conftest import Gateway
+from tests.core.plugin import MEMBER
+
+
+@pytest.fixture
+async def session(gateway: Gateway) -> AsyncIterator[ClientSession]:
+    base = gateway.server.url + "/services/"
+    async with ClientSession(base, headers=MEMBER) as session:
+        yield session
+
+
+async def test_messages_both_ways(gateway: Gateway, session: ClientSession) -> None:
+    async with session.ws_connect(
+        "app/socket?x=1", protocols=["other", "chat"], headers={"X-Own": "kept", "Cookie": "a=1"}
+    ) as socket:
+        assert socket.protocol in {"chat", "other"}
+        await socket.send_str("héllo")
+        assert await socket.receive_str() == "HÉLLO"
+        await socket.send_bytes(b"\x00\x01\xff")
+        assert await socket.receive_bytes() == b"\xff\x01\x00"
+    headers = {name.lower(): value for name, value in gateway.upstream.seen[0]["headers"]}
+    assert (headers["x-own"], headers["cookie"]) == ("kept", "a=1")
+    assert headers["x-forwarded-for"] == "127.0.0.1"
+    assert headers["x-forwarded-host"] == urlsplit(gateway.server.url).netloc
+    assert headers.get("authorization") == MEMBER.get("Authorization")
+    assert len(headers["x-request-id"]) == 32
+
+
+async def test_the_end_is_passed_on_both_ways(gateway: Gateway, session: ClientSession) -> None:
+    async with session.ws_connect("app/socket") as socket:
+        await socket.send_str("bye")
+        message = await socket.receive()
+        assert (message.type, message.data, message.extra) == (
+            WSMsgType.CLOSE,
+            4001,
+            "as you wish",
+        )
+    async with session.ws_connect("app/socket") as socket:
+        await socket.send_str("hello")
+        await socket.receive()
+        await socket.close(code=4002)
+    await wait_until(lambda: {"close_code": 4002} in gateway.upstream.seen)
+
+
+async def wait_until(reached: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not reached():  # noqa: ASYNC110 - in another thread
+            await asyncio.sleep(0.01)
+
+
+async def test_too_large_messages_end_it(session: ClientSession) -> None:
+    async with session.ws_connect("terse/socket") as socket:
+        await socket.send_bytes(bytes(100_001))
+        assert (await socket.receive()).data == 1009
+    async with session.ws_connect("terse/socket") as socket:
+        await socket.send_str("large")
+        assert (await socket.receive()).data == 1009
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("app/socket?refuse=1", 403),
+        ("app/answer", 502),
+        ("app/socket?redirect=1", 502),
+        ("dead/socket", 503),
+        ("app/../socket", 400),
+        ("app/%2e%2e/socket", 400),
+        ("other/socket", 403),
+    ],
+)
+async def test_a_refusal_is_no_socket(
+    gateway: Gateway, session: ClientSession, path: str, status: int
+) -> None:
+    url = URL(f"{gateway.server.url}/services/{path}", encoded=True)
+    with pytest.raises(WSServerHandshakeError) as refused:
+        await session.ws_connect(url)
+    assert refused.value.status == status
+
+
+async def test_pages_of_other_sites_are_refused(gateway: Gateway, session: ClientSession) -> None:
+    own = gateway.server.url
+    async with session.ws_connect("app/socket", headers={"Origin": own}) as socket:
+        await socket.close()
+    for origin in ("https://evil.example", "null", own + ".evil.example"):
+        with pytest.raises(WSServerHandshakeError) as refused:
+            await session.ws_connect("app/socket", headers={"Origin": origin})
+        assert refused.value.status == 403

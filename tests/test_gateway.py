@@ -1,0 +1,141 @@
+"""A gateway before two real services, all three rendered from this template."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx2
+import psutil
+import pytest
+
+from tests.support.gateways import UPSTREAMS, Gateway, gateway_running
+
+GIGABYTE = 1_000_000_000
+PART = bytes(1_000_000)
+MOST_MEMORY = 100_000_000
+"""Bytes that the gateway may need more than when it is idle."""
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[Gateway]:
+    with (
+        TemporaryDirectory(prefix="groundwork-", ignore_cleanup_errors=True) as place,
+        gateway_running(Path(place).resolve()) as gateway,
+    ):
+        yield gateway
+
+
+@pytest.fixture
+def client(gateway: Gateway) -> Iterator[httpx2.Client]:
+    with httpx2.Client(
+        base_url=f"{gateway.server.url}/services", headers=gateway.headers, timeout=60
+    ) as client:
+        yield client
+
+
+class Memory:
+    """The most memory that a process has held in a block, looked at all the time."""
+
+    def __init__(self, process: int) -> None:
+        self._process = psutil.Process(process)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self.before = self.most = self._process.memory_info().rss
+
+    def __enter__(self) -> "Memory":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._stop.wait(0.01):
+            self.most = max(self.most, self._process.memory_info().rss)
+
+
+def test_each_upstream_has_its_own_data(client: httpx2.Client) -> None:
+    for name in UPSTREAMS:
+        made = client.post(f"/{name}/api/v1/projects", json={"name": f"of {name}"})
+        assert made.status_code == 201, made.text
+        found = client.get(f"/{name}{made.headers['location']}")
+        assert found.json() == made.json()
+        listed = client.get(f"/{name}/api/v1/projects").json()
+        assert [project["name"] for project in listed["items"]] == [f"of {name}"]
+
+
+def test_the_upstream_s_own_refusals_are_passed_on(client: httpx2.Client) -> None:
+    answer = client.get("/orders/api/v1/projects/nonsense", headers={"X-Request-ID": "followed"})
+    assert answer.status_code == 422
+    assert answer.json()["instance"] == "/api/v1/projects/nonsense"  # it knows of no gateway
+    assert answer.json()["request_id"] == "followed"
+    for name in ("x-request-id", "content-security-policy", "x-frame-options", "date"):
+        assert len(answer.headers.get_list(name)) == 1, name
+
+
+def test_a_stranger_is_refused_at_the_gateway(gateway: Gateway) -> None:
+    before = len(gateway.upstreams["orders"].output)
+    answer = httpx2.get(f"{gateway.server.url}/services/orders/api/v1/projects")
+    assert answer.status_code == 401
+    assert len(gateway.upstreams["orders"].output) == before
+
+
+def test_a_gigabyte_down_in_little_memory(
+    gateway: Gateway, client: httpx2.Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Memory(gateway.server.process.pid) as memory:
+        size = 0
+        with client.stream("GET", f"/orders/api/v1/bulk/{GIGABYTE}") as answer:
+            for part in answer.iter_raw():
+                size += len(part)
+    assert size == GIGABYTE
+    tell("1 GB down", memory, capsys)
+    assert memory.most - memory.before < MOST_MEMORY
+
+
+def test_a_gigabyte_up_in_little_memory(
+    gateway: Gateway, client: httpx2.Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = (PART for _ in range(GIGABYTE // len(PART)))
+    with Memory(gateway.server.process.pid) as memory:
+        answer = client.post("/stock/api/v1/bulk", content=parts)
+    assert answer.json() == GIGABYTE
+    tell("1 GB up", memory, capsys)
+    assert memory.most - memory.before < MOST_MEMORY
+
+
+def test_a_caller_who_reads_slowly_fills_no_memory(gateway: Gateway, client: httpx2.Client) -> None:
+    """The gateway reads from the upstream no faster than its caller from it."""
+    with (
+        Memory(gateway.server.process.pid) as memory,
+        client.stream("GET", f"/orders/api/v1/bulk/{GIGABYTE}") as answer,
+    ):
+        next(answer.iter_raw())
+        for _ in range(20):  # requests that are answered meanwhile show that nobody is stuck
+            assert httpx2.get(f"{gateway.server.url}/health").status_code == 200
+    assert memory.most - memory.before < MOST_MEMORY
+
+
+def tell(what: str, memory: Memory, capsys: pytest.CaptureFixture[str]) -> None:
+    more = (memory.most - memory.before) / 1e6
+    with capsys.disabled():
+        print(f"\n{what}: {memory.before / 1e6:.0f} MB idle, at most {more:.1f} MB more")
+
+
+def test_an_upstream_that_is_gone_and_comes_back_degrades_nothing_else(
+    gateway: Gateway, client: httpx2.Client
+) -> None:
+    """The last test: it takes an upstream away."""
+    gone = gateway.upstreams["stock"]
+    gone.stop(signal.SIGKILL)
+    answers = [client.get("/stock/health") for _ in range(10)]
+    assert {answer.status_code for answer in answers} == {503}
+    assert {answer.json()["code"] for answer in answers} == {"service_unavailable"}
+    assert client.get("/orders/health").status_code == 200
+    ready = gateway.server.get("/ready")
+    states = {name: each["status"] for name, each in ready.json()["components"].items()}
+    assert ready.status_code == 200
+    assert (states["upstream:orders"], states["upstream:stock"]) == ("up", "degraded")
