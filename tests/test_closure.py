@@ -39,6 +39,7 @@ TRACES = {
     "sqlite": r"sqlite",
     "database_server": r"5432|3306",
     "vault": r"vault|8200",
+    "encryption": r"master_key",
 }
 """How a piece that is off would show in the environment or in compose."""
 
