@@ -45,6 +45,7 @@ TRACES = {
     "vault": r"vault|8200",
     "external_api": r"external|bybit|api_network",
     "gateway": r"gateway|upstream|8001",
+    "encryption": r"master_key",
 }
 """How a piece that is off would show in the environment or in compose."""
 

@@ -17,7 +17,7 @@ RENDERER = Renderer(TEMPLATE)
 REGISTRY = "app/core/registry.py"
 
 # The registry is the same for all databases, and this one needs no server.
-ANSWERS = {"database": "sqlite", "auth": "oidc"}
+ANSWERS = {"database": "sqlite", "auth": "oidc", "encryption": True}
 TREE: Tree = RENDERER.tree(Resolver(TEMPLATE).resolve(ANSWERS))
 
 PARTS = {

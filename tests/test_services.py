@@ -105,6 +105,14 @@ class Rendered:
         self.python("-m", "app.core.migrate", **addresses)
         return addresses
 
+    def mounted_files(self, stack: ExitStack) -> dict[str, str]:
+        """Write the files that a deployment mounts, and give the variables that name them."""
+        directory = stack.enter_context(TemporaryDirectory(prefix="groundwork-"))
+        code = "import json, pathlib, sys; from tests.core.mounted import mounted_files"
+        write = "print(json.dumps(mounted_files(pathlib.Path(sys.argv[1]))))"
+        written: dict[str, str] = json.loads(self.python("-c", f"{code}; {write}", directory))
+        return written
+
     def finding(self, values: Mapping[str, str]) -> dict[str, str]:
         """Put secrets where this service reads them, and give the environment that leads there."""
         if not self.service.answers["vault"]:
@@ -245,6 +253,7 @@ def test_serves_in_production(
         ENVIRONMENT="production",
         **rendered.finding(given),
         **issuer.variables,
+        **rendered.mounted_files(stack),
         ALLOWED_HOSTS="127.0.0.1",
         SHUTDOWN_DRAIN_SECONDS="0",
         PORT=str(port),

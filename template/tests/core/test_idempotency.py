@@ -6,19 +6,21 @@ from datetime import timedelta
 
 import pytest
 from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
 from httpx2 import AsyncClient
 from sqlalchemy import String, event, func, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.config import Settings
 from app.core.application import create_app
+from app.core.auth import public
 from app.core.database import utc_now
 from app.core.database.idempotency import IdempotencyKeys, once
 from app.core.database.tables import make_tables
 from app.core.errors import ConflictError
 from tests.core.first_database import ExtraBase, ExtraModel, SessionDep, database
 from tests.core.issuing.base import Issuer, bearer
-from tests.core.plugin import SIGNED_IN, Addresses, caller_of, with_changes
+from tests.core.plugin import Addresses, caller_of, with_changes
 
 PATH = "/api/v1/orders"
 KEY = {"Idempotency-Key": "a-key"}
@@ -79,6 +81,17 @@ async def service(
     @router.post("/orders/answered")
     async def answer_refusal() -> Response:
         return Response("no", status_code=400)
+
+    @router.post("/orders/open")
+    @public
+    async def order_openly(session: SessionDep) -> str:
+        session.add(Order(text="open"))
+        return "open"
+
+    @router.post("/orders/streamed", response_class=StreamingResponse)
+    async def stream(session: SessionDep) -> Response:
+        session.add(Order(text="streamed"))
+        return StreamingResponse(iter(["bit ", "by ", "bit"]))
 
     router.post("/orders", status_code=201)(store)
     router.post("/others", status_code=201)(store)
@@ -148,10 +161,31 @@ async def test_keys_are_each_caller_s_own(
     service: FastAPI, caller: AsyncClient, issuer: Issuer
 ) -> None:
     await caller.post(PATH, content="tea", headers=KEY)
-    async with caller_of(service, headers=bearer(issuer.token("another"))) as other:
+    async with caller_of(service, "192.0.2.1", bearer(issuer.token("another"))) as other:
         answer = await other.post(PATH, content="tea", headers=KEY)
-    assert ("idempotent-replayed" in answer.headers) is (SIGNED_IN == {})
-    assert await orders() == (2 if SIGNED_IN else 1)
+    assert "idempotent-replayed" not in answer.headers
+    assert await orders() == 2
+
+
+async def test_strangers_are_told_apart_by_their_addresses(service: FastAPI) -> None:
+    """For IPv6 by their networks: a caller commands all addresses of one."""
+    replayed = []
+    for address in ("192.0.2.1", "192.0.2.2", "192.0.2.1", "2001:db8::1", "2001:db8::2"):
+        async with caller_of(service, address, {}) as stranger:
+            answer = await stranger.post("/api/v1/orders/open", headers=KEY)
+        assert answer.status_code == 200
+        replayed.append("idempotent-replayed" in answer.headers)
+    assert replayed == [False, False, True, False, True]
+    assert await orders() == 3
+
+
+async def test_an_answer_that_is_streamed_takes_no_key(caller: AsyncClient) -> None:
+    refused = await caller.post(f"{PATH}/streamed", headers=KEY)
+    assert (refused.status_code, refused.json()["code"]) == (422, "idempotency_key_unsupported")
+    assert await orders() == 0
+    answer = await caller.post(f"{PATH}/streamed")
+    assert (answer.status_code, answer.text) == (200, "bit by bit")
+    assert await orders() == 1
 
 
 async def test_the_same_at_the_same_time_is_done_once(caller: AsyncClient, pause: Pause) -> None:

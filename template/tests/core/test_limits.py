@@ -7,6 +7,7 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from httpx2 import AsyncClient
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from starlette.requests import HTTPConnection
 
 from app.config import Settings
 from app.core import context
@@ -14,7 +15,7 @@ from app.core.application import create_app
 from app.core.auth import Principal, public
 from app.core.errors import piece as errors
 from app.core.limits import rate_limit
-from app.core.limits.limiter import parse_limits
+from app.core.limits.limiter import _caller, parse_limits
 from app.core.limits.memory import SHARES, BoundedStorage
 from app.core.limits.piece import piece as limits
 from app.core.piece import Piece
@@ -255,3 +256,17 @@ async def test_limits_that_share_do_not_mix() -> None:
 def test_what_is_no_limit_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must be limits such as"):
         rate_limit(text)
+
+
+def test_callers_are_told_apart_whatever_their_names_are() -> None:
+    """Blanks in a tenant or a subject make nobody somebody else."""
+    scope = {"type": "http", "client": ("192.0.2.1", 1), "headers": []}
+    names = set()
+    for tenant, subject in (("a b", "c"), ("a", "b c"), (None, "c"), ("None", "c"), ("", "c")):
+        token = context.principal.set(Principal(subject=subject, provider="p", tenant=tenant))
+        try:
+            names.add(_caller(HTTPConnection(scope)))
+        finally:
+            context.principal.reset(token)
+    names.add(_caller(HTTPConnection(scope)))
+    assert len(names) == 6

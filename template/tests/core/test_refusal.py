@@ -2,18 +2,20 @@
 
 from collections.abc import AsyncIterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import exists, func, insert, literal_column, select, table, text, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.tenancy import across_tenants, as_tenant
 from app.core.tenancy.errors import CrossTenantError
 from app.core.tenancy.models import Tenant
-from app.core.tenancy.owned import HOME
+from app.core.tenancy.owned import HOME, TenantOwned
+from tests.core.first_database import ExtraModel
 
 TABLE = HOME.metadata.tables["tenants"]
 
@@ -95,3 +97,19 @@ async def test_an_upsert_is_refused(session: AsyncSession) -> None:
         await session.execute(
             statement.on_conflict_do_update(index_elements=["id"], set_={"name": "y"})
         )
+
+
+async def test_a_model_that_comes_late_is_known_too(session: AsyncSession) -> None:
+    raw = text("SELECT * FROM latecomers_of_the_tests")
+    await session.execute(text("SELECT 1"))  # all names are known by now
+
+    class Latecomer(TenantOwned, ExtraModel):
+        """A model that is defined after the first statement."""
+
+        __tablename__ = "latecomers_of_the_tests"
+
+        tenant_id: Mapped[UUID] = mapped_column()
+
+    assert Latecomer.__tablename__ in str(raw)
+    with pytest.raises(CrossTenantError):
+        await session.execute(raw)

@@ -10,6 +10,7 @@ from app.core.database.layout import DATABASES
 from app.core.database.settings import driver_url
 from app.core.settings import load_settings
 from tests.core.issuing.provider import PRODUCTION
+from tests.core.mounted import mounted_files
 from tests.core.without_servers import WITHOUT_SERVERS
 
 SECRET = "0123456789abcdef0123456789abcdef"  # noqa: S105
@@ -227,4 +228,6 @@ def set_production(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENVIRONMENT", "production")
     monkeypatch.setenv("SECRET_KEY", SECRET)
     monkeypatch.setenv("ALLOWED_HOSTS", "api.example.com")
+    for name, value in mounted_files(Path.cwd()).items():
+        monkeypatch.setenv(name, value)
     set_addresses(monkeypatch, FLAVOUR.example.replace(":password@", f":{SECRET}@"))

@@ -4,27 +4,36 @@ from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from httpx2 import AsyncClient
-from sqlalchemy import String, UniqueConstraint, delete, func, insert, select, update
+from sqlalchemy import String, UniqueConstraint, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, aliased, mapped_column
 
 from app.config import Settings
 from app.core.application import create_app
-from app.core.database.base import OWNED
+from app.core.database.base import KEPT_FOR, OWNED
+from app.core.database.idempotency import IdempotencyKeys, _realm_prefix, once
 from app.core.database.layout import DATABASES
 from app.core.database.repository import Repository
 from app.core.database.tables import make_tables
+from app.core.database.types import utc_now
+from app.core.discovery import import_submodules
 from app.core.tenancy import across_tenants, as_tenant, current_tenant
 from app.core.tenancy.__main__ import parse, run
-from app.core.tenancy.directory import as_demo_tenant, delete_tenant, directory, suspend_tenant
+from app.core.tenancy.directory import (
+    as_demo_tenant,
+    delete_tenant,
+    directory,
+    find_tenant,
+    suspend_tenant,
+)
 from app.core.tenancy.errors import CrossTenantError, NoTenantError
 from app.core.tenancy.models import Tenant
 from app.core.tenancy.owned import HOME, TenantOwned
-from app.core.tenancy.scope import identify
+from app.core.tenancy.scope import identify, in_directory
 from app.seed import seed
-from tests.core.first_database import ExtraBase, ExtraModel, database
+from tests.core.first_database import ExtraBase, ExtraModel, SessionDep, database
 from tests.core.issuing.base import Issuer, bearer
 from tests.core.plugin import TENANT, Addresses, caller_of, with_changes
 
@@ -40,6 +49,9 @@ class Thing(TenantOwned, ExtraModel):
 
     tenant_id: Mapped[UUID] = mapped_column(default=current_tenant)
     name: Mapped[str] = mapped_column(String(50))
+
+
+KEYS = IdempotencyKeys(database, name="keys_of_the_tenants", metadata=ExtraBase.metadata)
 
 
 class ThingRepository(Repository[Thing]):
@@ -285,7 +297,106 @@ async def test_deleting_a_tenant_removes_what_it_owns(client: AsyncClient) -> No
                 for table in each.metadata.sorted_tables:
                     if column := table.info.get(OWNED):
                         mine = select(table).where(table.c[column] == UUID(TENANT))
-                        assert (await session.execute(mine)).all() == []
+                        left = (await session.execute(mine)).all()
+                        assert len(left) == (table.name == "tenants")
+
+
+async def test_a_deleted_tenant_does_not_come_back(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tokens that name it are out there for a while."""
+    assert (await client.get(MINE)).status_code == 200
+    for _ in range(2):  # also when it is deleted again
+        await delete_tenant(UUID(TENANT))
+        answer = await client.get(MINE)
+        assert (answer.status_code, answer.json()["detail"]) == (
+            403,
+            "The tenant of this token was deleted",
+        )
+
+
+async def test_what_is_kept_for_keys_goes_with_the_tenant(
+    service: FastAPI, settings: Settings, issuer: Issuer, empty_databases: Addresses
+) -> None:
+    router = APIRouter(route_class=once(KEYS))
+
+    @router.post("/things")
+    async def make(session: SessionDep) -> str:
+        return str(len((await session.scalars(select(Thing))).all()))
+
+    app = create_app(with_changes(settings, **empty_databases), routers=[router])
+    key = {"Idempotency-Key": "a-key"}
+    async with app.router.lifespan_context(app):
+        await make_tables(database, database.metadata)
+        for tenant in (ONE, OTHER):
+            async with caller_of(app, headers=bearer(issuer.token(tenant=str(tenant)))) as caller:
+                answer = await caller.post("/api/v1/things", headers=key)
+                assert answer.status_code == 200, answer.text
+        assert await kept() == 2
+        condition = KEYS.table.info[KEPT_FOR](ONE)
+        async with database.session_context() as session:
+            await session.execute(delete(KEYS.table).where(condition))
+        assert await kept() == 1
+
+
+async def kept() -> int:
+    async with database.read_session_context() as session:
+        return int(await session.scalar(select(func.count()).select_from(KEYS.table)) or 0)
+
+
+async def test_every_table_of_keys_is_emptied_for_a_tenant(client: AsyncClient) -> None:
+    await client.get(MINE)
+    import_submodules("app.models")
+    tables = [
+        (each, table)
+        for each in DATABASES
+        for table in each.metadata.tables.values()
+        if table.name.endswith("idempotency_keys")
+    ]
+    rest = {"request": "", "attempt": uuid4(), "expires_at": utc_now()}
+    prefixes = [_realm_prefix(tenant) for tenant in (UUID(TENANT), OTHER)]
+    for each, table in tables:
+        async with each.session_context() as session:
+            for prefix in prefixes:
+                await session.execute(insert(table).values(id=f"{prefix:0<64}", **rest))
+    await delete_tenant(UUID(TENANT))
+    for each, table in tables:
+        async with each.read_session_context() as session:
+            left = [key[: len(prefixes[0])] for key in await session.scalars(select(table.c.id))]
+        assert left == prefixes[1:]
+
+
+async def test_tenants_are_looked_up_without_crossing(
+    app: FastAPI, rolled_back: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slug = f"acme-{uuid4().hex}"
+    await run(parse(["create", slug, "Acme Inc."]))
+    monkeypatch.setattr("app.core.tenancy.scope.audit", None)  # a line would fail
+    found = await find_tenant(slug)
+    assert found is not None
+    assert (found.slug, await find_tenant("nobody")) == (slug, None)
+
+
+async def test_nothing_but_tenants_is_seen_that_way(service: FastAPI) -> None:
+    with in_directory():
+        for statement in (
+            select(Thing),
+            select(Tenant.id).join(Thing, Thing.tenant_id == Tenant.id),
+            select(Tenant.id).where(Tenant.id.in_(select(Thing.tenant_id))),
+            update(Tenant).values(name="taken"),
+            delete(Tenant),
+            text("SELECT * FROM tenants"),
+        ):
+            async with database.session_context() as session:
+                with pytest.raises(CrossTenantError):
+                    await session.execute(statement)
+        async with database.session_context() as session:
+            session.add(Thing(name="whose?"))
+            with pytest.raises(NoTenantError):
+                await session.flush()
+            session.expunge_all()
+        with pytest.raises(NoTenantError):
+            ThingRepository(session).query()
 
 
 async def test_administration_by_command(

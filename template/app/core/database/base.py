@@ -23,6 +23,10 @@ NAMING_CONVENTION = {
 OWNED = "owned_by_tenants"
 """Key in the `info` of tables whose rows belong to tenants; its value is the tenant's column."""
 
+KEPT_FOR = "kept_for_tenants"
+"""Key in the `info` of other tables that keep something for tenants; its value makes, of a tenant's
+id, the condition that finds it."""
+
 TYPE_ANNOTATION_MAP: dict[Any, Any] = {datetime: UtcDateTime(), uuid.UUID: Uuid()}
 
 

@@ -5,6 +5,9 @@ with the same key and the same body, with the answer of the first. The answer is
 transaction of what the endpoint does: either both are there or none. Refusals are not kept.
 See https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/.
 
+Keys are each caller's own: those of a principal or, without one, of an address (for IPv6 of its /64
+network). What is kept for callers of a tenant goes with it.
+
 `keys` are a table of the database that the endpoints write to. It is made in a module below
 `app/models` (`keys = IdempotencyKeys(database)`) and needs a migration like every table.
 """
@@ -21,6 +24,7 @@ from fastapi import Depends, Header, Request, Response
 from fastapi.routing import APIRoute
 from sqlalchemy import (
     Column,
+    ColumnElement,
     CursorResult,
     Integer,
     LargeBinary,
@@ -40,15 +44,20 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core import context
+from app.core.database.base import KEPT_FOR
 from app.core.database.handle import Database
+from app.core.database.realm import current_realm
 from app.core.database.types import UtcDateTime, utc_now
 from app.core.errors import ConflictError, ValidationFailedError
+from app.core.web.client import client_network
 
 LEASE = timedelta(minutes=1)
 """After this time a request that did not end counts as dead, and its key may be used again."""
 
 _KEPT_LONGER = timedelta(days=1)
 _FORGOTTEN_AT_ONCE = 10
+_PREFIX_LENGTH = 16
+"""Of 64 hexadecimal digits: what is left of the hash still tells all keys of a tenant apart."""
 _SCOPE_KEY = "app.idempotency"
 _OUTER_HEADERS = frozenset({"content-length", "date", "connection"})
 
@@ -83,6 +92,13 @@ class KeyReusedError(ValidationFailedError):
     title = "Idempotency key used twice"
 
 
+class NotKeepableError(ValidationFailedError):
+    """The answer is streamed, so it cannot be kept; nothing was done."""
+
+    code = "idempotency_key_unsupported"
+    title = "No idempotency key here"
+
+
 class IdempotencyKeys:
     """The keys that callers have used, in a table of one database.
 
@@ -107,7 +123,11 @@ class IdempotencyKeys:
             Column("status", Integer()),
             Column("headers", Text()),
             Column("body", LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")),
+            info={KEPT_FOR: self._of_tenant},
         )
+
+    def _of_tenant(self, tenant: UUID) -> ColumnElement[bool]:
+        return self.table.c.id.startswith(_realm_prefix(tenant))
 
     async def claim(self, identifier: str, request: str) -> "UUID | Row[Any]":
         """Begin what the key stands for, or find the answer that was given.
@@ -136,10 +156,15 @@ class IdempotencyKeys:
 
         Raises:
             RequestInProgressError: this took so long that another request has begun anew.
+            NotKeepableError: the answer is a stream.
         """
         if response.status_code >= 400:
             await session.execute(delete(self.table).where(*self._mine(claim)))
             return
+        if not hasattr(response, "body"):
+            raise NotKeepableError(
+                "This answer is streamed and cannot be given twice: ask without Idempotency-Key"
+            )
         values = {
             "status": response.status_code,
             "headers": _dump_headers(response),
@@ -287,12 +312,22 @@ def _claiming(keys: IdempotencyKeys) -> Callable[..., AsyncIterator[Claim | None
 
 
 def _identify(request: Request, key: str) -> str:
-    """Name a caller's key for a route: nobody else finds it."""
+    """Name a caller's key for a route: nobody else finds it.
+
+    The name begins with that of the tenant, which is how its keys are found when it is deleted.
+    """
     principal = context.principal.get()
     caller = (
-        [principal.provider, principal.tenant, principal.subject] if principal is not None else []
+        [principal.provider, principal.tenant, principal.subject]
+        if principal is not None
+        else [client_network(request.scope)]
     )
-    return _hash(json.dumps([caller, request.method, request.url.path, key]).encode())
+    own = _hash(json.dumps([caller, request.method, request.url.path, key]).encode())
+    return _realm_prefix(current_realm()) + own[_PREFIX_LENGTH:]
+
+
+def _realm_prefix(realm: object) -> str:
+    return _hash(f"realm {realm}".encode())[:_PREFIX_LENGTH]
 
 
 async def _fingerprint(request: Request) -> str:

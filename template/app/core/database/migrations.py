@@ -106,4 +106,6 @@ def _render_item(kind: str, item: object, autogenerate: AutogenContext) -> str |
     if kind == "type" and isinstance(item, UtcDateTime):
         autogenerate.imports.add("from sqlalchemy.dialects import mysql")
         return 'sa.DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")'
+    if kind == "type" and (plain := getattr(item, "in_migrations", None)):
+        return str(plain)
     return False

@@ -7,6 +7,7 @@ network, since a caller commands all addresses of it.
 frees one from the limit that all have (`RATE_LIMIT_DEFAULT`).
 """
 
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -23,7 +24,7 @@ from starlette.requests import HTTPConnection
 from app.core import context
 from app.core.audit import audit
 from app.core.errors import RateLimitedError, ServiceUnavailableError
-from app.core.web.client import client_address
+from app.core.web.client import client_network
 from app.core.web.routes import route_template
 
 log = structlog.get_logger(logger_name="app.limits")
@@ -237,15 +238,10 @@ def counting(connection: HTTPConnection) -> Counting:
 def _caller(connection: HTTPConnection) -> str:
     """Name who is asking, in few letters that tell nothing."""
     principal = context.principal.get()
-    if principal is not None:
-        name = f"principal {principal.provider} {principal.tenant} {principal.subject}"
-    else:
-        name = f"address {_network(connection)}"
-    return blake2b(name.encode(errors="backslashreplace"), digest_size=16).hexdigest()
-
-
-def _network(connection: HTTPConnection) -> str:
-    address = client_address(connection.scope)
-    if address is None or address.version == 4:
-        return str(address)
-    return f"{int(address) >> 64:x}/64"
+    parts = (
+        ["principal", principal.provider, principal.tenant, principal.subject]
+        if principal is not None
+        else ["address", client_network(connection.scope)]
+    )
+    # JSON keeps the parts apart, whatever is in them.
+    return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()

@@ -77,7 +77,7 @@ async def _do(session: AsyncSession, options: argparse.Namespace) -> Tenant | No
     if options.command == "create":
         return await _create(session, options.slug, options.name)
     found: Tenant | None = await session.scalar(select(Tenant).where(Tenant.slug == options.slug))
-    if found is None:
+    if found is None or found.is_deleted:
         raise SystemExit(f"There is no tenant {options.slug}")
     if options.command != "delete":
         await suspend_tenant(session, found, suspended=options.command == "suspend")
@@ -98,6 +98,7 @@ async def _create(session: AsyncSession, slug: str, name: str) -> Tenant:
 
 def _print(tenant: Tenant) -> None:
     state = "suspended" if tenant.suspended_at else "active"
+    state = "deleted" if tenant.is_deleted else state
     sys.stdout.write(f"{tenant.id}  {tenant.slug}  {state}  {tenant.name}\n")
 
 

@@ -6,18 +6,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import monotonic
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.core.auth import Principal
-from app.core.database.base import OWNED
+from app.core.database.base import KEPT_FOR, OWNED
 from app.core.database.layout import DATABASES
 from app.core.database.types import utc_now
 from app.core.errors import ForbiddenError, ServiceUnavailableError
-from app.core.tenancy.models import Tenant
+from app.core.tenancy.models import Tenant, grave_of
 from app.core.tenancy.owned import COLUMN, HOME
-from app.core.tenancy.scope import across_tenants, as_tenant
+from app.core.tenancy.scope import across_tenants, as_tenant, in_directory
 
 REMEMBERED_SECONDS = 30.0
 """How long a suspended tenant may go on."""
@@ -52,6 +52,8 @@ class Directory:
         self.forget(tenant_id)
         if tenant is None:
             raise ForbiddenError("The tenant of this token is not known here")
+        if tenant.is_deleted:
+            raise ForbiddenError("The tenant of this token was deleted")
         if tenant.suspended_at is not None:
             raise ForbiddenError("This tenant is suspended")
         self._admitted[tenant_id] = monotonic() + REMEMBERED_SECONDS
@@ -83,6 +85,14 @@ class Directory:
 
 
 directory = Directory()
+
+
+async def find_tenant(slug: str) -> Tenant | None:
+    """Find a tenant by its slug, whoever asks."""
+    with in_directory():
+        async with HOME.read_session_context() as session:
+            found: Tenant | None = await session.scalar(select(Tenant).where(Tenant.slug == slug))
+    return found
 
 
 async def create_tenant(session: AsyncSession, slug: str, name: str) -> Tenant:
@@ -118,7 +128,8 @@ async def suspend_tenant(session: AsyncSession, tenant: Tenant, *, suspended: bo
 async def delete_tenant(tenant_id: uuid.UUID) -> None:
     """Remove a tenant and all that it owns, in every database; for ever.
 
-    The tenant itself goes last, so that a failure on the way leaves something to try again with.
+    The tenant itself goes last, so that a failure on the way leaves something to try again with. In
+    its place stays a row that keeps its id out: tokens that name it live on for a while.
     """
     with as_tenant(tenant_id):
         for database in reversed(DATABASES):
@@ -128,7 +139,19 @@ async def delete_tenant(tenant_id: uuid.UUID) -> None:
                     if table.info.get(OWNED) == COLUMN:
                         mine = table.c[COLUMN] == tenant_id
                         await connection.execute(delete(table).where(mine))
+                    elif kept_for := table.info.get(KEPT_FOR):
+                        await connection.execute(delete(table).where(kept_for(tenant_id)))
                 if database is HOME:
-                    tenants = Tenant.__table__
-                    await connection.execute(delete(tenants).where(tenants.c.id == tenant_id))
+                    await _bury(connection, tenant_id)
     directory.forget(tenant_id)
+
+
+async def _bury(connection: AsyncConnection, tenant_id: uuid.UUID) -> None:
+    # Deleted rather than changed, for the sake of whatever refers to it with ON DELETE CASCADE.
+    tenants = Tenant.__table__
+    await connection.execute(delete(tenants).where(tenants.c.id == tenant_id))
+    await connection.execute(
+        insert(tenants).values(
+            id=tenant_id, slug=grave_of(tenant_id), name="", suspended_at=utc_now()
+        )
+    )

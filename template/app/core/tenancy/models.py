@@ -1,5 +1,6 @@
 """Tenants: the customers, organisations or teams that share the service."""
 
+import uuid
 from datetime import datetime
 
 from sqlalchemy import CheckConstraint, String
@@ -9,6 +10,11 @@ from app.core.database.base import ModelMixin
 from app.core.tenancy.owned import HOME, TENANTS, TenantOwned
 
 SLUG = r"[a-z0-9](-?[a-z0-9])*"
+
+
+def grave_of(tenant_id: uuid.UUID) -> str:
+    """The slug of a tenant that was deleted."""
+    return f"deleted-{tenant_id}"
 
 
 class Tenant(TenantOwned, ModelMixin, HOME.base):  # type: ignore[name-defined,misc]
@@ -22,3 +28,8 @@ class Tenant(TenantOwned, ModelMixin, HOME.base):  # type: ignore[name-defined,m
     suspended_at: Mapped[datetime | None] = mapped_column(default=None)
 
     tenant_id = synonym("id")
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether only its id is left, so that nobody gets it again."""
+        return self.slug == grave_of(self.id)

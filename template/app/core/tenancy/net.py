@@ -5,7 +5,7 @@ loaded, an object with a foreign tenant. The third net is below it, see `third_n
 """
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy import (
     Column,
     Connection,
     Insert,
+    Select,
     Table,
     TextClause,
     TextualSelect,
@@ -32,8 +33,8 @@ from sqlalchemy.sql import visitors
 from app.core.database.base import OWNED
 from app.core.database.handle import ServiceSession
 from app.core.tenancy.errors import CrossTenantError
-from app.core.tenancy.owned import COLUMN, OWNED_CLASSES, TenantOwned
-from app.core.tenancy.scope import ACROSS, Scope, current_scope, current_tenant
+from app.core.tenancy.owned import COLUMN, OWNED_CLASSES, TENANTS, TenantOwned
+from app.core.tenancy.scope import ACROSS, DIRECTORY, Scope, current_scope, current_tenant
 from app.core.tenancy.third_net import refuse_unconfined, tell_database
 
 _SCOPE = "tenancy.scope"
@@ -71,8 +72,12 @@ def _keep_scope(session: Session) -> Scope:
 def _confine(state: ORMExecuteState) -> None:
     statement: Any = state.statement
     concerns = _concerns_tenants(statement)
-    if (concerns or _is_written(statement)) and _keep_scope(state.session) == ACROSS:
-        return
+    if concerns or _is_written(statement):
+        scope = _keep_scope(state.session)
+        if scope == DIRECTORY and not _only_reads_directory(statement):
+            raise CrossTenantError("the list of tenants is read by a SELECT of it alone")
+        if scope in {ACROSS, DIRECTORY}:
+            return
     refuse_unconfined(state)
     if not concerns:
         return
@@ -100,12 +105,22 @@ def _is_written(statement: Any) -> bool:
     )
 
 
+def _only_reads_directory(statement: Any) -> bool:
+    """Whether a statement is a SELECT, made of models, of nothing but tenants."""
+    if not isinstance(statement, Select) or _is_written(statement):
+        return False
+    return all(table.name == TENANTS for table in _tables(statement))
+
+
 def _concerns_tenants(statement: Any) -> bool:
+    return any(OWNED in table.info for table in _tables(statement))
+
+
+def _tables(statement: Any) -> Iterator[Table]:
     for element in visitors.iterate(statement):
         table = element.table if isinstance(element, Column) else element
-        if isinstance(table, Table) and OWNED in table.info:
-            return True
-    return False
+        if isinstance(table, Table):
+            yield table
 
 
 def _refuse_foreign_values(statement: Any, parameters: Any, tenant: uuid.UUID) -> None:

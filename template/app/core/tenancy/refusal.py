@@ -7,7 +7,7 @@ bulk changes by primary key get past it, so here they are errors: use the models
 
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import lru_cache
 from typing import Any, TypeGuard
 
 from sqlalchemy import (
@@ -22,14 +22,15 @@ from sqlalchemy import (
     TextClause,
     TextualSelect,
     Update,
+    inspect,
 )
 from sqlalchemy.orm import ORMExecuteState
 from sqlalchemy.sql import visitors
 
 from app.core.database.base import OWNED
-from app.core.database.layout import DATABASES
 from app.core.piece import Details
 from app.core.tenancy.errors import CrossTenantError
+from app.core.tenancy.owned import OWNED_CLASSES
 from app.core.tenancy.scope import Scope
 
 
@@ -85,15 +86,16 @@ def _mixes_text_with_owned(statement: Any) -> bool:
     return has_text and any(_owned_table(element) is not None for element in elements)
 
 
-@cache
 def _names() -> re.Pattern[str]:
-    names = (
-        table.name
-        for database in DATABASES
-        for table in database.metadata.tables.values()
-        if OWNED in table.info
-    )
-    return re.compile(rf"\b({'|'.join(names)})\b", re.IGNORECASE)
+    # Not once for ever: a model may be defined after the first statement.
+    return _pattern(len(OWNED_CLASSES))
+
+
+@lru_cache(maxsize=1)
+def _pattern(_classes: int) -> re.Pattern[str]:
+    tables = (inspect(model).local_table for model in OWNED_CLASSES)
+    names = {re.escape(table.name) for table in tables if isinstance(table, Table)}
+    return re.compile(rf"\b({'|'.join(sorted(names))})\b", re.IGNORECASE)
 
 
 def _bare_elements(statement: Any) -> Iterator[Any]:

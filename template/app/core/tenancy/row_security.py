@@ -11,7 +11,7 @@ from app.core.database.layout import DATABASES
 from app.core.database.row_security import confined_tables, set_scope
 from app.core.errors import ServiceUnavailableError
 from app.core.piece import Details
-from app.core.tenancy.scope import ACROSS, Scope
+from app.core.tenancy.scope import ACROSS, DIRECTORY, Scope
 
 _ROLE = text(
     "SELECT rolname AS name, rolsuper OR rolbypassrls AS bypasses"
@@ -27,7 +27,7 @@ _OWNED_BY_ROLE = text(
 def tell_database(connection: Connection, scope: Scope) -> None:
     """Set the tenant for the rest of the transaction."""
     tenant = str(scope) if isinstance(scope, uuid.UUID) else ""
-    set_scope(connection, tenant, across=scope == ACROSS)
+    set_scope(connection, tenant, across=scope in {ACROSS, DIRECTORY})
 
 
 def refuse_unconfined(_state: ORMExecuteState) -> None:

@@ -18,8 +18,11 @@ from app.core.tenancy.errors import NoTenantError
 ACROSS: Final = "across"
 """The scope that includes every tenant."""
 
+DIRECTORY: Final = "directory"
+"""The scope in which the list of tenants is read, and nothing else."""
+
 Scope = uuid.UUID | str | None
-"""A tenant, `ACROSS`, or nobody."""
+"""A tenant, `ACROSS`, `DIRECTORY`, or nobody."""
 
 _MADE_FROM_NAMES = 5
 _NAMES = uuid.UUID("6f1a7c0e-52e4-5e0b-9d0c-3c2f6d3b8a51")
@@ -44,6 +47,16 @@ def across_tenants(reason: str) -> Iterator[None]:
     """
     audit("tenancy.across", reason=reason)
     token = context.tenant.set(ACROSS)
+    try:
+        yield
+    finally:
+        context.tenant.reset(token)
+
+
+@contextmanager
+def in_directory() -> Iterator[None]:
+    """Read the list of tenants, which belongs to none of them; nothing else is seen."""
+    token = context.tenant.set(DIRECTORY)
     try:
         yield
     finally:

@@ -23,6 +23,14 @@ def client_address(scope: Scope) -> Address | None:
     return _parse(client[0])
 
 
+def client_network(scope: Scope) -> str | None:
+    """Name the network that a caller commands: an IPv4 address, or the /64 of an IPv6 address."""
+    address = client_address(scope)
+    if address is None or address.version == 4:
+        return None if address is None else str(address)
+    return f"{int(address) >> 64:x}/64"
+
+
 @lru_cache(maxsize=4096)
 def _parse(text: str) -> Address | None:
     try:

@@ -16,6 +16,7 @@ from app.core.database.flavours.flavour import FLAVOUR
 from app.core.database.layout import DATABASES
 from app.core.settings import load_settings
 from tests.core.issuing.provider import PRODUCTION
+from tests.core.mounted import mounted_files
 from tests.core.migrating import as_environment, migrate
 from tests.core.plugin import Addresses
 from tests.core.vault.conftest import Lines, enter
@@ -211,7 +212,7 @@ def test_a_service_whose_vault_says_nothing_ends_in_time_with_one_line(
 
 def production(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENVIRONMENT", "production")
-    for name, value in PRODUCTION.items():
+    for name, value in {**PRODUCTION, **mounted_files(Path.cwd())}.items():
         monkeypatch.setenv(name, value)
     place.change(SECRET_KEY=SAID, ALLOWED_HOSTS="api.example.com")
 

@@ -11,13 +11,14 @@ from typing import Annotated
 
 from fastapi import Query
 from pydantic import Field
-from sqlalchemy import UniqueConstraint, select
+from sqlalchemy import UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database.types import uuid7
 from app.core.schemas import RequestSchema
-from app.core.tenancy.models import SLUG, Tenant
-from app.core.tenancy.owned import HOME, TenantOwned
+from app.core.tenancy.directory import find_tenant
+from app.core.tenancy.models import SLUG
+from app.core.tenancy.owned import TenantOwned
 from app.core.tenancy.scope import across_tenants, as_tenant, current_tenant
 
 __all__ = [
@@ -85,14 +86,6 @@ def claims_of(realm: Realm) -> dict[str, str]:
     return {"tenant": str(realm)}
 
 
-async def find_tenant(slug: str) -> Tenant | None:
-    """Find a tenant, whoever asks."""
-    with across_tenants("find the tenant of a sign-in"):
-        async with HOME.read_session_context() as session:
-            found: Tenant | None = await session.scalar(select(Tenant).where(Tenant.slug == slug))
-    return found
-
-
 async def find_named(body: Named) -> Realm:
     """Find the tenant that a body names; nobody signs in to a suspended one.
 
@@ -123,6 +116,6 @@ async def find_given(arguments: argparse.Namespace) -> Realm:
         SystemExit: there is none.
     """
     found = await find_tenant(arguments.tenant)
-    if found is None:
+    if found is None or found.is_deleted:
         raise SystemExit(f"There is no tenant {arguments.tenant}")
     return found.id
