@@ -16,8 +16,8 @@ from app.core.database.flavours.flavour import FLAVOUR
 from app.core.database.layout import DATABASES
 from app.core.settings import load_settings
 from tests.core.issuing.provider import PRODUCTION
-from tests.core.mounted import mounted_files
 from tests.core.migrating import as_environment, migrate
+from tests.core.mounted import mounted_files
 from tests.core.plugin import Addresses
 from tests.core.vault.conftest import Lines, enter
 from tests.core.vault.servers import Place, Vault, new_place
