@@ -14,17 +14,21 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @cache
 def _read(text: str) -> Any:
-    """Parse a list that is read often, and that nobody changes."""
+    """Parse what is read often, and what nobody changes."""
     return yaml.load(text, LOADER)  # noqa: S506 - both loaders are safe
 
 
 CASTS: Mapping[str, Callable[[Any], Any]] = {
-    "bool": lambda value: yaml.safe_load(value) if isinstance(value, str) else bool(value),
+    "bool": lambda value: bool(_read(value) if isinstance(value, str) else value),
     "float": float,
     "int": int,
     "str": str,
     "yaml": lambda value: _read(value) if isinstance(value, str) else value,
 }
+
+
+ACTIVE = "active"
+"""The computed question that names the pieces that are on."""
 
 
 class Resolver:
@@ -56,7 +60,12 @@ class Resolver:
         return answers
 
     def default(self, question: Question, answers: Answers) -> Any:
-        """Compute the default of a question from the answers before it."""
+        """Compute the default of a question from the answers before it.
+
+        What is active is computed as extensions/active.jinja does, without Jinja and YAML.
+        """
+        if question.name == ACTIVE:
+            return [name for name in self.template.pieces if self.is_on(name, answers)]
         value = question.default
         if isinstance(value, str):
             value = self.evaluate(value, answers)
@@ -70,6 +79,11 @@ class Resolver:
         if question.computed or not question.validator:
             return ""
         return " ".join(self.evaluate(question.validator, answers).split())
+
+    def is_on(self, piece: str, answers: Answers) -> bool:
+        """Whether a piece is on with these answers."""
+        on: bool = CASTS["bool"](self.evaluate(self.template.pieces[piece].when, answers))
+        return on
 
     def is_asked(self, question: Question, answers: Answers) -> bool:
         """Whether `when` lets the question be asked after these answers."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.answers import CASTS, Resolver
+from tests.support.answers import Resolver
 from tests.support.template import Answers, Question, Template
 
 DEFAULT = object()
@@ -59,6 +59,8 @@ class _State:
     row: int
     answers: Answers
     combinations: int
+    pieces: tuple[bool, ...] = ()
+    """Which of the pieces that count are on, as far as that is decided."""
 
 
 class Matrix:
@@ -130,16 +132,22 @@ class Matrix:
             waiting = [read for read in undecided.values() if read & later]
             kept = wanted | self._looked_at_after(position) | frozenset[str]().union(*waiting)
             decided = [piece for piece, read in undecided.items() if not read & later]
+            for piece in decided:
+                del undecided[piece]
             rows_matter = self._rows_matter(kept, position)
             merged: dict[tuple[Any, ...], _State] = {}
             for state in states.values():
                 for answers in self._answered(question, state, fixed):
+                    on = (
+                        *state.pieces,
+                        *(self.resolver.is_on(piece, answers) for piece in decided),
+                    )
                     key = (
                         state.row if rows_matter else None,
                         *(repr(answers[name]) for name in answers if name in kept),
-                        *(self._is_on(piece, answers) for piece in decided),
+                        on,
                     )
-                    seen = merged.setdefault(key, _State(state.row, answers, 0))
+                    seen = merged.setdefault(key, _State(state.row, answers, 0, on))
                     seen.combinations += state.combinations
             states = merged
         return [
@@ -225,10 +233,6 @@ class Matrix:
     def _read_by(self, piece: str) -> frozenset[str]:
         when = self.template.pieces[piece].when
         return self.template.asked_behind(self.template.variables(when))
-
-    def _is_on(self, piece: str, answers: Answers) -> bool:
-        text = self.resolver.evaluate(self.template.pieces[piece].when, answers)
-        return bool(CASTS["bool"](text))
 
     def _pairs_of(self, answers: Answers) -> Iterator[tuple[str, ...]]:
         names = [question.name for question in self.template.asked if question.name in answers]

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2.sandbox import SandboxedEnvironment
-from pathspec import PathSpec
 
 from tests.support.answers import Resolver
 from tests.support.template import (
@@ -115,17 +114,31 @@ class Renderer:
         return directory
 
     def excluded(self, answers: Answers, operation: str = "copy") -> Callable[[str], bool]:
-        """Give the test whether a path is left out for these answers."""
-        values = {**self._context(answers), "_copier_operation": operation}
-        patterns = self.template.settings["exclude"]
-        read = sorted({name for text in patterns for name in self.template.variables(text)})
-        key = tuple(repr(values[name]) for name in read)
+        """Give the test whether a path is left out for these answers.
+
+        Computed as extensions/excluded.jinja does, without Jinja and YAML.
+        """
+        key = (operation, *answers["active"])
         if key not in self._excludes:
-            rendered = (self.environment.from_string(text).render(values) for text in patterns)
-            spec = PathSpec.from_lines("gitignore", "\n".join(rendered).splitlines())
-            hidden = frozenset(spec.match_files(self.sources))
-            self._excludes[key] = hidden.__contains__
+            off = [
+                self._files[piece.name]
+                for piece in self.template.pieces.values()
+                if piece.name not in answers["active"] or (piece.once and operation == "update")
+            ]
+            self._excludes[key] = frozenset[str]().union(*off).__contains__
         return self._excludes[key]
+
+    @cached_property
+    def _files(self) -> Mapping[str, frozenset[str]]:
+        """The files of each piece."""
+        return {
+            piece.name: frozenset(
+                path
+                for path in self.sources
+                if any(f"/{path}" == own or f"/{path}".startswith(f"{own}/") for own in piece.paths)
+            )
+            for piece in self.template.pieces.values()
+        }
 
     def _static(self, name: str) -> bytes:
         if (name,) not in self._contents:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -254,14 +254,11 @@ def make_environment(
     options = {**envops}
     if options.get("undefined") == "jinja2.StrictUndefined":
         options["undefined"] = StrictUndefined
-    environment = base(
+    return base(
         loader=FileSystemLoader(root),
         extensions=["jinja2_ansible_filters.AnsibleCoreFiltersExtension"],
         **options,
     )
-    # The manifest is read for each combination, and nothing changes what was read.
-    environment.filters["from_yaml"] = cache(environment.filters["from_yaml"])
-    return environment
 
 
 def _question(name: str, entry: Mapping[str, Any]) -> Question:
