@@ -123,7 +123,7 @@ class Renderer:
         if key not in self._excludes:
             rendered = (self.environment.from_string(text).render(values) for text in patterns)
             spec = PathSpec.from_lines("gitignore", "\n".join(rendered).splitlines())
-            hidden = frozenset(spec.match_files(self.sources))
+            hidden = {path for path in self.sources if spec.match_file(self.named(path, answers))}
             self._excludes[key] = hidden.__contains__
         return self._excludes[key]
 
