@@ -404,6 +404,17 @@ async def test_a_failing_upstream_is_left_alone_until_a_probe_succeeds(
         assert len(other.received) == 4
 
 
+async def test_nobody_waits_for_a_turn_at_what_is_left_alone(
+    upstream: MakeUpstream, other: Neighbour
+) -> None:
+    other.reaction = answering(500)
+    line = upstream(rate=0.1, breaker_failures=1)
+    await fails(line, UpstreamFailedError)
+    refused = await fails(line, UpstreamUnavailableError)
+    assert refused.wait is not None
+    assert refused.wait > 50  # until the breaker lets a probe pass, and not ten for a turn
+
+
 async def test_a_server_that_is_not_there_fails(upstream: MakeUpstream) -> None:
     line = upstream("http://127.0.0.1:1", breaker_failures=1)
     failed = await fails(line, UpstreamFailedError)

@@ -206,20 +206,14 @@ class Line:
         read: Callable[[Response], T],
     ) -> T:
         """Call until there is an answer, it makes no sense any more, or our caller has gone."""
-        left = deadline.remaining()
-        if left == 0:
-            raise self._abandoned()
         try:
             # Outside of the breaker: that our caller is in a hurry is not the upstream's failure,
             # and would else be a way to open the breaker for all others.
-            async with asyncio.timeout(left):
+            async with asyncio.timeout(deadline.remaining()):
                 return await self._repeat(method, path, auth, parts, read)
         except TimeoutError:
-            raise self._abandoned() from None
-
-    def _abandoned(self) -> UpstreamTimeoutError:
-        counts[self.name, Outcome.ABANDONED] += 1
-        return UpstreamTimeoutError(self.name, "did not answer in the time left")
+            counts[self.name, Outcome.ABANDONED] += 1
+            raise UpstreamTimeoutError(self.name, "did not answer in the time left") from None
 
     async def _repeat(
         self,
@@ -260,7 +254,7 @@ class Line:
 
     @asynccontextmanager
     async def _turn(self, end: float) -> AsyncIterator[None]:
-        if self.breaker.state is State.OPEN:  # not to wait behind those who are still to find out
+        if self.breaker.state is State.OPEN:  # before waiting for a turn that is of no use
             raise self._left_alone()
         await self._keep_pace(end)
         try:
