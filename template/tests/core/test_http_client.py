@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 import stamina
 from fastapi import APIRouter
-from httpx2 import Auth, Request, Response
+from httpx2 import Auth, LocalProtocolError, Request, Response
 from pydantic import BaseModel
 
 from app.config import Settings
@@ -207,6 +207,13 @@ async def test_no_path_leads_elsewhere(upstream: MakeUpstream, other: Neighbour,
     assert not other.received
 
 
+async def test_what_is_no_http_is_our_own_mistake(upstream: MakeUpstream) -> None:
+    line = upstream(breaker_failures=1)
+    with pytest.raises(LocalProtocolError):
+        await line.request("POST", "/x", headers={"X-Name": "a\r\nb: c"})
+    assert states()[line.name] is State.CLOSED
+
+
 # --- What is waited for -----------------------------------------------------------------------
 
 
@@ -245,11 +252,13 @@ async def test_what_is_left_of_a_deadline_is_told_and_kept(
 async def test_nothing_is_asked_when_the_deadline_is_over(
     upstream: MakeUpstream, other: Neighbour
 ) -> None:
+    line = upstream()
+    await line.request("GET", "/x")  # so that there is a connection
     with deadline.within(0):
-        await fails(upstream(), UpstreamTimeoutError)
-        assert not other.received
+        await fails(line, UpstreamTimeoutError)
+        assert len(other.received) == 1
         with deadline.unlimited():
-            await upstream().request("GET", "/x")
+            await line.request("GET", "/x")
 
 
 async def test_too_many_calls_at_a_time_are_refused(
@@ -393,6 +402,17 @@ async def test_a_failing_upstream_is_left_alone_until_a_probe_succeeds(
         assert (await probe).is_success
         assert states()[line.name] is State.CLOSED
         assert len(other.received) == 4
+
+
+async def test_nobody_waits_for_a_turn_at_what_is_left_alone(
+    upstream: MakeUpstream, other: Neighbour
+) -> None:
+    other.reaction = answering(500)
+    line = upstream(rate=0.1, breaker_failures=1)
+    await fails(line, UpstreamFailedError)
+    refused = await fails(line, UpstreamUnavailableError)
+    assert refused.wait is not None
+    assert refused.wait > 50  # until the breaker lets a probe pass, and not ten for a turn
 
 
 async def test_a_server_that_is_not_there_fails(upstream: MakeUpstream) -> None:

@@ -206,11 +206,10 @@ class Line:
         read: Callable[[Response], T],
     ) -> T:
         """Call until there is an answer, it makes no sense any more, or our caller has gone."""
-        left = deadline.remaining()
         try:
             # Outside of the breaker: that our caller is in a hurry is not the upstream's failure,
             # and would else be a way to open the breaker for all others.
-            async with asyncio.timeout(left):
+            async with asyncio.timeout(deadline.remaining()):
                 return await self._repeat(method, path, auth, parts, read)
         except TimeoutError:
             counts[self.name, Outcome.ABANDONED] += 1
@@ -232,11 +231,11 @@ class Line:
         def again(error: Exception) -> bool | float:
             if made == attempts or not isinstance(error, UpstreamError) or not error.passing:
                 return False
-            wait = error.wait or 0.0
-            if monotonic() + max(wait, LONGEST_WAIT_SECONDS) > end or not self._budget.spend():
+            wait = error.wait or FIRST_WAIT_SECONDS * 2**made
+            if monotonic() + wait > end or not self._budget.spend():
                 return False
             counts[self.name, Outcome.RETRIED] += 1
-            return wait or True
+            return error.wait or True
 
         async for attempt in stamina.retry_context(
             on=again,
@@ -255,7 +254,8 @@ class Line:
 
     @asynccontextmanager
     async def _turn(self, end: float) -> AsyncIterator[None]:
-        self._refuse_while_open()  # before waiting behind those who are still to find out
+        if self.breaker.state is State.OPEN:  # before waiting for a turn that is of no use
+            raise self._left_alone()
         await self._keep_pace(end)
         try:
             async with asyncio.timeout(self.limits.queue_timeout):
@@ -268,12 +268,10 @@ class Line:
         finally:
             self._slots.release()
 
-    def _refuse_while_open(self) -> None:
-        if self.breaker.state is State.OPEN:
-            counts[self.name, Outcome.BREAKER_OPEN] += 1
-            raise UpstreamUnavailableError(
-                self.name, "does not answer", wait=self.breaker.retry_after
-            )
+    def _left_alone(self) -> UpstreamUnavailableError:
+        counts[self.name, Outcome.BREAKER_OPEN] += 1
+        wait = self.breaker.retry_after
+        return UpstreamUnavailableError(self.name, "does not answer", wait=wait)
 
     async def _keep_pace(self, end: float) -> None:
         if self._pace is None:
@@ -315,8 +313,7 @@ class Line:
             with self.breaker.attempt():
                 answer = await self._exchange(request, auth, read, end)
         except BreakerOpenError:
-            self._refuse_while_open()
-            raise
+            raise self._left_alone() from None
         except UpstreamError as error:
             outcome = _outcome(error)
             counts[self.name, outcome] += 1
@@ -336,6 +333,8 @@ class Line:
                 response = await self._follow(request, auth)
         except (TimeoutError, httpx2.TimeoutException) as error:
             raise UpstreamTimeoutError(self.name, "did not answer in time") from error
+        except httpx2.LocalProtocolError:
+            raise  # what was to be sent is no HTTP, and that is nobody else's failure
         except (httpx2.RequestError, httpx2.InvalidURL) as error:
             raise UpstreamFailedError(self.name, "could not be reached or broke off") from error
         if response.is_server_error:
