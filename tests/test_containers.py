@@ -344,6 +344,30 @@ def test_image_without_configuration_refuses_to_start(
         assert "Traceback" not in said
 
 
+def test_compose_brings_upstreams_for_the_gateway(
+    engine: docker.DockerClient, tmp_path: Path
+) -> None:
+    with rendered(engine, tmp_path, "sqlite", gateway=True) as stack:
+        (tmp_path / ".env").write_text(
+            "GATEWAY_UPSTREAMS=first,second\nCOMPOSE_PROFILES=upstreams\n", "utf-8"
+        )
+        stack.compose("up", "--build", "--wait", f"--wait-timeout={PATIENCE:.0f}")
+        for name in ("first", "second"):
+            assert stack.get(f"/services/{name}/health").json() == {"status": "alive"}
+            assert stack.get(f"/services/{name}/openapi.json").status_code == 200
+            seen = [
+                line["client"]
+                for line in map(json.loads, logs_of(stack.container(name)).splitlines())
+                if line.get("path") == "/openapi.json"
+            ]
+            gateway = stack.container("api").attrs["NetworkSettings"]["Networks"].values()
+            assert seen
+            assert seen[0] not in {network["IPAddress"] for network in gateway}
+        components = stack.get("/ready").json()["components"]
+        assert components["upstream:first"]["status"] == "up"
+        assert components["upstream:second"]["status"] == "up"
+
+
 def test_compose_does_not_start_the_service_when_migrations_fail(
     engine: docker.DockerClient, tmp_path: Path
 ) -> None:

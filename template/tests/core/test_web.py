@@ -3,6 +3,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from fastapi import APIRouter, FastAPI, Request
 from httpx2 import AsyncClient
+from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from app.config import Settings
 from app.core.application import create_app
@@ -134,6 +135,18 @@ async def test_foreign_hosts_are_refused(settings: Settings, host: str, status: 
     async with caller_of(app) as caller:
         answer = await caller.get("/no/such/path", headers={"Host": host})
     assert answer.status_code == status
+
+
+def test_foreign_hosts_are_refused_to_websockets_too(settings: Settings) -> None:
+    caller = TestClient(build(settings, allowed_hosts=("api.example.com",)))
+    headers = {"Host": "evil.example.net"}
+    with (
+        pytest.raises(WebSocketDenialResponse) as denied,
+        caller.websocket_connect("/no/such/path", headers=headers),
+    ):
+        pytest.fail("it was accepted")
+    assert denied.value.status_code == 400
+    assert denied.value.json()["detail"] == "Unknown host"
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready"])

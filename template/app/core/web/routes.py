@@ -16,7 +16,9 @@ def route_template(scope: Scope) -> str:
     """
     matched = scope.get("fastapi", {}).get("effective_route_context")
     if matched is not None:
-        return str(matched.path_format)
+        # A WebSocket's is only in the route that was made of both.
+        route = getattr(matched, "starlette_route", None)
+        return str(getattr(route, "path_format", None) or matched.path_format)
     return str(getattr(scope.get("route"), "path", UNMATCHED))
 
 

@@ -276,11 +276,12 @@ def test_requests_are_counted_as_all_others(gateway: Gateway) -> None:
 
 
 def test_each_upstream_is_seen_in_the_health_report(gateway: Gateway) -> None:
-    answer = gateway.client.get(f"{gateway.server.url}/ready")
-    assert answer.status_code == 200
-    components = answer.json()["components"]
-    assert components["upstream:app"]["status"] == "up"
-    assert components["upstream:dead"]["status"] == "degraded"
+    end, states = monotonic() + 20, dict[str, str]()
+    while states.get("upstream:app") != "up":  # at most some looks, should the machine be busy
+        assert monotonic() < end, states
+        report = gateway.client.get(f"{gateway.server.url}/ready").json()["components"]
+        states = {name: each["status"] for name, each in report.items()}
+    assert states["upstream:dead"] == "degraded"
 
 
 def test_the_api_description_leaves_it_out(gateway: Gateway) -> None:

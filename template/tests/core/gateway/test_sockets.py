@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import pytest
@@ -86,6 +87,23 @@ async def test_a_refusal_is_no_socket(
     with pytest.raises(WSServerHandshakeError) as refused:
         await session.ws_connect(url)
     assert refused.value.status == status
+
+
+async def test_a_socket_is_one_line_in_the_access_log(
+    gateway: Gateway, session: ClientSession
+) -> None:
+    for path in ("app/socket", "app/socket?refuse=1"):
+        with suppress(WSServerHandshakeError):
+            async with session.ws_connect(path, headers={"X-Request-ID": "a-socket"}) as socket:
+                assert socket._response.headers["X-Request-ID"] == "a-socket"
+
+    def lines() -> list[tuple[object, ...]]:
+        found = [line for line in gateway.log("request") if line["request_id"] == "a-socket"]
+        return [(line["method"], line["route"], line["status"]) for line in found]
+
+    await wait_until(lambda: len(lines()) == 2)
+    route = "/services/app/{path}"
+    assert set(lines()) == {("WEBSOCKET", route, 101), ("WEBSOCKET", route, 403)}
 
 
 async def test_pages_of_other_sites_are_refused(gateway: Gateway, session: ClientSession) -> None:
