@@ -22,7 +22,6 @@ USED_OTHERWISE = {
     "aiosqlite": "SQLAlchemy loads it for sqlite+aiosqlite://",
     "asyncmy": "SQLAlchemy loads it for mysql+asyncmy://",
     "asyncpg": "SQLAlchemy loads it for postgresql+asyncpg://",
-    "hiredis": "redis-py parses answers with it when it is there",
     "httptools": "uvicorn parses HTTP with it when it is there",
     "mypy": "make typecheck",
     "prek": "runs the hooks of .pre-commit-config.yaml",

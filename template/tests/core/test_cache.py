@@ -11,16 +11,7 @@ from app.core.cache import cache, lock
 from app.core.cache.port import Cache
 from app.core.cache.stores.memory import MemoryLocks, MemoryStore
 from tests.core.caching import CacheContract
-
-
-class Clock:
-    """A clock that is set by hand, in seconds."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.core.clock import Clock
 
 
 class TestCacheInMemory(CacheContract):

@@ -12,9 +12,7 @@ from functools import update_wrapper
 from inspect import signature
 from typing import Any, Generic, ParamSpec, TypeVar, get_type_hints
 
-from pydantic_core import PydanticSerializationError, to_json
-
-from app.core.cache.port import cache
+from app.core.cache.port import as_json, cache
 
 ParametersT = ParamSpec("ParametersT")
 ResultT = TypeVar("ResultT")
@@ -67,8 +65,8 @@ class Cached(Generic[ParametersT, ResultT]):
         given = self._signature.bind(*args, **kwargs)
         given.apply_defaults()
         try:
-            arguments = to_json(given.arguments).decode()
-        except PydanticSerializationError:
+            arguments = as_json(given.arguments).decode()
+        except TypeError:
             raise TypeError(
                 f"{function.__qualname__} has an argument that is no JSON: give @cached a key"
             ) from None

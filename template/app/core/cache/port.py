@@ -25,7 +25,6 @@ from typing import Any, TypeVar, overload
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError, to_json
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.cache.owners.owner import current_owner
@@ -40,6 +39,7 @@ MOST_SECONDS = 30 * 86_400
 LEASE_SECONDS = 5.0
 """How long the others wait for the one who computes a value; then they do it themselves."""
 LONGEST_NAME = 200
+_ANYTHING = TypeAdapter[Any](Any)
 _TAGGED = b"\x01"
 _NOT_STARTED = "the cache is used outside of the application's lifespan"
 
@@ -103,7 +103,7 @@ class Cache:
         """
         _check(seconds)
         generations = await self._generations(_tag_names(tags, shared=shared))
-        value = _framed(_encoded(value), generations)
+        value = _framed(as_json(value), generations)
         await self._running().set(_name(key, shared=shared), value, seconds)
 
     async def delete(self, *keys: str, shared: bool = False) -> None:
@@ -280,7 +280,7 @@ class Cache:
             if (found := await self._read(name)) is not None:
                 return found
             generations = await self._generations(tags)
-            made = _encoded(await make())
+            made = as_json(await make())
             value = _framed(made, generations)
             return made
         finally:
@@ -341,10 +341,15 @@ def _check(seconds: float) -> None:
         raise ValueError(f"a value is kept for more than 0 and at most {MOST_SECONDS} seconds")
 
 
-def _encoded(value: object) -> bytes:
+def as_json(value: object) -> bytes:
+    """Write JSON, also of Pydantic models, times and the like.
+
+    Raises:
+        TypeError: that cannot be done.
+    """
     try:
-        return to_json(value)
-    except PydanticSerializationError as error:
+        return _ANYTHING.dump_json(value)
+    except ValueError as error:
         raise TypeError(f"only JSON and Pydantic models can be cached: {error}") from None
 
 

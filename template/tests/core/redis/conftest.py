@@ -52,6 +52,6 @@ async def linked(on_redis: Settings) -> AsyncIterator[None]:
 
 
 def leading_to(settings: Settings, url: str | None, prefix: str, **changes: object) -> Settings:
-    """The same settings with the address of a Redis."""
+    """The same settings with the address of a Redis, and patience with a busy machine."""
     given = {"redis_url": url, "redis_enabled": True, "redis_key_prefix": prefix}
-    return with_changes(settings, **given | changes)
+    return with_changes(settings, **given | {"redis_timeout": 3} | changes)

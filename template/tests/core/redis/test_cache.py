@@ -157,7 +157,7 @@ async def test_what_one_lost_answer_left_behind_is_not_read(
 ) -> None:
     """One failure opens no breaker, and still nobody reads what should be gone."""
     async with relay_to(server) as relay:
-        link, mine = await new_process(address(relay))
+        link, mine = await new_process(address(relay), redis_timeout=0.25)
         await mine.set("key", "before", seconds=60)
         relay.flowing.clear()
         await mine.delete("key")
