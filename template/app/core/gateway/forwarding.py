@@ -5,8 +5,9 @@ from aiohttp import ClientError, ClientResponse
 from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
 
+from app.core import deadline
 from app.core.gateway.calling import Caller
-from app.core.gateway.headers import DEADLINE, deadline, for_caller, for_upstream, has_body
+from app.core.gateway.headers import for_caller, for_upstream, has_body
 from app.core.gateway.targets import target
 from app.core.gateway.upstreams import Connected
 
@@ -35,10 +36,10 @@ class Forwarding(Response):
         self.upstream = upstream
         self.target = target(scope, prefix)
         self.has_body = has_body(scope)
-        self.waits = deadline(scope)
+        self.waits = deadline.remaining()
         self.request_headers = for_upstream(scope, prefix, most_bytes=most_bytes)
         if self.waits is not None:
-            self.request_headers[DEADLINE] = f"{self.waits:g}"
+            self.request_headers[deadline.HEADER] = str(int(self.waits * 1000))
         self.begun = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -11,13 +11,12 @@ from multidict import CIMultiDict
 from starlette.types import Scope
 
 from app.core import context
+from app.core.deadline import HEADER
 from app.core.errors import BadRequestError, ExternalServiceError
 from app.core.gateway.errors import HeadersTooLargeError
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
-DEADLINE = "X-Request-Timeout"
-"""How many seconds the caller still waits: shortens the gateway's patience, and is passed on."""
 _VIA = "1.1 gateway"
 _NOBODY = "unknown"
 """What X-Forwarded-For says of a caller without an address: nothing said would mean ourselves."""
@@ -35,7 +34,7 @@ _NEVER_OF_ONE_CONNECTION = frozenset(
 """What nobody may have taken away by naming it in `Connection`: the upstream would see another."""
 _WRITTEN_HERE = frozenset(
     {
-        *(b"host", b"expect", b"via", b"x-request-id", DEADLINE.lower().encode()),
+        *(b"host", b"expect", b"via", b"x-request-id", HEADER.lower().encode()),
         *(b"forwarded", b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"true-client-ip"),
         *(b"cf-connecting-ip", b"fastly-client-ip", b"x-original-url", b"x-rewrite-url"),
         *(b"x-original-host", b"x-host", b"x-http-host-override"),
@@ -44,7 +43,6 @@ _WRITTEN_HERE = frozenset(
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _HOST = re.compile(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
-_SECONDS = re.compile(rb"[0-9]{1,6}(\.[0-9]{1,6})?")
 
 
 def values(headers: RawHeaders, name: bytes) -> list[bytes]:
@@ -65,20 +63,6 @@ def has_body(scope: Scope) -> bool:
     if codings and (codings[0].lower() != b"chunked" or scope.get("http_version") == "1.0"):
         raise BadRequestError("The only transfer coding is chunked, and only of HTTP/1.1")
     return bool(codings) or any(int(length) > 0 for length in lengths)
-
-
-def deadline(scope: Scope) -> float | None:
-    """How many seconds the caller still waits, if it says so.
-
-    Raises:
-        BadRequestError: that is no number of seconds.
-    """
-    given = values(scope["headers"], DEADLINE.lower().encode())
-    if not given:
-        return None
-    if len(given) > 1 or not _SECONDS.fullmatch(given[0]):
-        raise BadRequestError(f"{DEADLINE} is a number of seconds")
-    return float(given[0])
 
 
 def for_upstream(scope: Scope, prefix: str, *, most_bytes: int) -> CIMultiDict[str]:
