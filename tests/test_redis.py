@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -113,7 +113,7 @@ def service(place: Path) -> Iterator[tuple[Running, int]]:
         yield server, redis_port
 
 
-async def ask(url: str, disturbances: dict[int, Callable[[], object]]) -> Load:
+async def ask(url: str, disturbances: Mapping[int, Callable[[], object]]) -> Load:
     """Ask for squares, several at once, and do something after so many requests."""
     statuses: list[int] = []
     seconds: list[float] = []
