@@ -1,0 +1,3 @@
+"""What carries the jobs of this service, and runs them."""
+
+from app.core.jobs.backends.inline import BACKEND as BACKEND

@@ -1,0 +1,43 @@
+"""Jobs that run when a test says so: fixtures of all tests."""
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from app.core.jobs.backends.memory import MemoryStore
+from app.core.jobs.message import Message
+from app.core.jobs.port import sending_to
+from app.core.jobs.running import run
+
+
+class Collected:
+    """The jobs that were enqueued; what they are carried by is shown elsewhere."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.waiting: list[Message] = []
+
+    async def send(self, message: Message) -> None:
+        self.waiting.append(message)
+
+    async def look(self) -> Mapping[str, Any]:
+        return {"waiting": len(self.waiting)}
+
+    async def run_all(self) -> list[str]:
+        """Run what waits, and what that enqueues, whatever its time; name the jobs."""
+        ran = []
+        while self.waiting:
+            message = self.waiting.pop(0)
+            ran.append(message.task)
+            await run(message.model_copy(update={"not_before": None}), self, timedelta(seconds=30))
+        return ran
+
+
+@pytest.fixture
+def jobs() -> Iterator[Collected]:
+    """The jobs that the test enqueues: `await jobs.run_all()` runs them."""
+    collected = Collected()
+    with sending_to(collected):
+        yield collected
