@@ -21,6 +21,7 @@ USED_OTHERWISE = {
     "aiosqlite": "SQLAlchemy loads it for sqlite+aiosqlite://",
     "asyncmy": "SQLAlchemy loads it for mysql+asyncmy://",
     "asyncpg": "SQLAlchemy loads it for postgresql+asyncpg://",
+    "hiredis": "redis-py parses answers with it when it is there",
     "httptools": "uvicorn parses HTTP with it when it is there",
     "mypy": "make typecheck",
     "prek": "runs the hooks of .pre-commit-config.yaml",
@@ -38,6 +39,7 @@ TRACES = {
     "mysql": r"mysql|mariadb",
     "sqlite": r"sqlite",
     "database_server": r"5432|3306",
+    "redis": r"redis|6379",
     "vault": r"vault|8200",
 }
 """How a piece that is off would show in the environment or in compose."""

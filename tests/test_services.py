@@ -34,6 +34,8 @@ from tests.support.runs import (
     free_port,
     new_databases,
     python,
+    redis_program,
+    redis_server,
     running,
     token_issuer,
     vault_program,
@@ -52,6 +54,8 @@ TERMINATED = {0, -signal.SIGTERM}
 """Exit statuses of a process that ended because it was told to, of itself or by the signal."""
 
 NO_VAULT = "no vault program (.ci/vault/build builds one)"
+
+NO_REDIS = "no redis-server program"
 
 Server = Callable[[str], str]
 
@@ -72,6 +76,15 @@ class Rendered:
     directory: Path
     server_for: Server
     vault: Callable[[], hvac.Client]
+    redis: Callable[[], str]
+
+    @property
+    def servers(self) -> dict[str, str]:
+        """What the environment of its tests says of the servers that they may use."""
+        found = {"TEST_DATABASE_URL": self.server}
+        if self.service.answers["redis"] and redis_program():
+            found["TEST_REDIS_URL"] = self.redis()
+        return found
 
     @property
     def server(self) -> str:
@@ -139,16 +152,31 @@ def vault() -> Iterator[Callable[[], hvac.Client]]:
         yield start
 
 
+@pytest.fixture(scope="session")
+def redis() -> Iterator[Callable[[], str]]:
+    """Start Redis when it is first wanted; one for each worker."""
+    with ExitStack() as stack:
+
+        @cache
+        def start() -> str:
+            if redis_program() is None:
+                pytest.skip(NO_REDIS)
+            return f"redis://127.0.0.1:{stack.enter_context(redis_server())}"
+
+        yield start
+
+
 @pytest.fixture(params=RUN, ids=name_of)
 def rendered(
     request: pytest.FixtureRequest,
     tmp_path: Path,
     server_for: Server,
     vault: Callable[[], hvac.Client],
+    redis: Callable[[], str],
 ) -> Rendered:
     service: Service = request.param
     directory = RENDERER.write(SERVICES.tree(service), tmp_path / "service")
-    return Rendered(service, directory, server_for, vault)
+    return Rendered(service, directory, server_for, vault, redis)
 
 
 @pytest.fixture
@@ -168,10 +196,13 @@ def test_own_tests(rendered: Rendered, tmp_path: Path) -> None:
     report = tmp_path / "report.xml"
     rendered.python(
         *("-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junit-xml={report}"),
-        TEST_DATABASE_URL=rendered.server,
+        **rendered.servers,
     )
     passed, skipped = outcomes(report)
     assert passed
+    if rendered.service.answers["redis"] and redis_program() is None:
+        assert skipped
+        pytest.skip(f"{NO_REDIS}: {', '.join(skipped)}")
     if rendered.service.answers["vault"] and vault_program() is None:
         assert skipped
         pytest.skip(f"{NO_VAULT}: {', '.join(skipped)}")
@@ -208,6 +239,8 @@ def test_serves_in_production(
     addresses = rendered.migrated_databases()
     port = free_port()
     given = {**addresses, "SECRET_KEY": secrets.token_hex(32)}
+    if rendered.service.answers["redis"]:
+        given["REDIS_URL"] = rendered.redis()
     variables = environment(
         ENVIRONMENT="production",
         **rendered.finding(given),
@@ -221,6 +254,8 @@ def test_serves_in_production(
         server.wait_until("/health")
         ready = server.get("/ready")
         assert (ready.status_code, ready.json()["status"]) == (200, "ready"), ready.text
+        if rendered.service.answers["redis"]:
+            assert ready.json()["components"]["redis"]["status"] == "up"
         for name in addresses.keys() & COMPONENTS.keys():
             assert ready.json()["components"][COMPONENTS[name]]["status"] == "up"
         assert server.get("/openapi.json").status_code == 404

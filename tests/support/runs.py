@@ -80,6 +80,48 @@ def environment(**variables: str) -> dict[str, str]:
     return {**kept, "PYTHONDONTWRITEBYTECODE": "1", **variables}
 
 
+def redis_program() -> str | None:
+    """Find Redis, or what goes by its name."""
+    return shutil.which("redis-server", path=f"{os.environ['PATH']}:/usr/sbin")
+
+
+@contextmanager
+def redis_server(port: int | None = None) -> Iterator[int]:
+    """Run a Redis in memory and give its port.
+
+    Args:
+        port: where it listens; a free one without.
+
+    Raises:
+        LookupError: there is no `redis-server` program.
+    """
+    program = redis_program()
+    if program is None:
+        raise LookupError("no redis-server program: install redis-server")
+    port = port or free_port()
+    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", "/"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait_for_port(port, process)
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wait_for_port(port: int, process: "subprocess.Popen[bytes]") -> None:
+    end = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            assert process.poll() is None, "the server did not start"
+            assert time.monotonic() < end, "the server does not listen"
+            time.sleep(0.02)
+        else:
+            return
+
+
 def python(directory: Path, *arguments: str, **variables: str) -> str:
     """Run this interpreter in a service's directory and give what it prints.
 
