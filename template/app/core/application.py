@@ -93,9 +93,7 @@ def _lifespan(
 
 
 @asynccontextmanager
-async def started(
-    settings: CoreSettings, pieces: Sequence[Piece] = PIECES
-) -> AsyncIterator[None]:
+async def started(settings: CoreSettings, pieces: Sequence[Piece] = PIECES) -> AsyncIterator[None]:
     """Start all pieces, in their order, and stop them in reverse: also where nothing is served."""
     async with AsyncExitStack() as stack:
         for piece in pieces:

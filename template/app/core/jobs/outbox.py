@@ -1,4 +1,4 @@
-"""Jobs that are not lost, and jobs that are done once: both by tables beside the rows they are about.
+"""Jobs that are not lost, and jobs that are done once, by tables beside what they are about.
 
 `await outbox.add(session, greet, "Ada")` stores the job in the transaction of what it follows from:
 either both are there or none. It is sent after the commit, and whatever was not sent by then, since

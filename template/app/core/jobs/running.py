@@ -52,8 +52,8 @@ async def _run(message: Message, queue: Queue, time_limit: timedelta) -> None:
         value = await _do(task, message, time_limit)
     except DoneBeforeError:
         log.info("job was done before")
-    except Exception:  # noqa: BLE001 - whatever user code raises
-        await _after_failure(task, message, queue)
+    except Exception as error:  # noqa: BLE001 - whatever user code raises
+        await _after_failure(task, message, queue, error)
     else:
         duration = round((perf_counter() - started) * 1000, 2)
         log.info("job done", duration_ms=duration, attempt=message.attempt)
@@ -72,9 +72,7 @@ def _enter(message: Message) -> None:
     context.job.set({name: value for name, value in said.items() if value is not None})
 
 
-async def _do(
-    task: Task[..., Any] | None, message: Message, time_limit: timedelta
-) -> Any:
+async def _do(task: Task[..., Any] | None, message: Message, time_limit: timedelta) -> Any:
     if task is None:
         raise UnknownTaskError(message.task)
     arguments = task.load(message.arguments)
@@ -86,9 +84,7 @@ async def _do(
             return _written(task, await task.function(**arguments))
 
 
-async def _do_in_session(
-    task: Task[..., Any], message: Message, arguments: dict[str, Any]
-) -> Any:
+async def _do_in_session(task: Task[..., Any], message: Message, arguments: dict[str, Any]) -> Any:
     async with task.database.session_context() as session:
         if message.once:
             await remember(session, task.database, message.id)
@@ -99,10 +95,12 @@ def _written(task: Task[..., Any], value: Any) -> Any:
     return task.result_type.dump_python(value, mode="json") if task.keeps_result else None
 
 
-async def _after_failure(task: Task[..., Any] | None, message: Message, queue: Queue) -> None:
+async def _after_failure(
+    task: Task[..., Any] | None, message: Message, queue: Queue, error: Exception
+) -> None:
     retries = task.retries if task else DEFAULT_RETRIES
     if message.attempt > retries.times:
-        log.exception("job given up", attempt=message.attempt)
+        log.error("job given up", attempt=message.attempt, exc_info=error)
         await _keep(task, message, queue, Outcome(failed=True))
         return
     seconds = retries.wait(message.attempt)
@@ -110,7 +108,7 @@ async def _after_failure(task: Task[..., Any] | None, message: Message, queue: Q
         "job failed and will be done again",
         attempt=message.attempt,
         seconds=round(seconds, 2),
-        exc_info=True,
+        exc_info=error,
     )
     later = utc_now() + timedelta(seconds=seconds)
     again = {"attempt": message.attempt + 1, "not_before": later, "key": None}

@@ -8,11 +8,6 @@ from app.core.settings import AppSettings
 class JobSettings(AppSettings):
     """How jobs are run."""
 
-    jobs_queue: str = Field(
-        "jobs",
-        pattern=r"^[a-z0-9][a-z0-9_.-]*$",
-        description="What this service's jobs are kept under, where several share a server",
-    )
     jobs_at_once: int = Field(
         10, ge=1, le=1000, description="Jobs that one process runs at the same time"
     )

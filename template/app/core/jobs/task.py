@@ -5,12 +5,22 @@ committed when the function returns. It is not among the arguments of `enqueue`.
 """
 
 import inspect
+import json
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import cached_property
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, get_type_hints, overload
+from typing import (
+    Any,
+    Concatenate,
+    Generic,
+    NamedTuple,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    get_type_hints,
+    overload,
+)
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, create_model
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -52,13 +62,30 @@ class Retries:
 DEFAULT_RETRIES = Retries()
 
 
-@dataclass(frozen=True, kw_only=True)
+class Shape(NamedTuple):
+    """What a function takes and gives.
+
+    Attributes:
+        takes_session: whether its first argument is one that the foundation makes.
+        signature: its other arguments.
+        arguments: the same, as they are checked, written and read.
+        result: writes and reads what it returns.
+    """
+
+    takes_session: bool
+    signature: inspect.Signature
+    arguments: type[BaseModel]
+    result: "TypeAdapter[Any]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Task(Generic[P, R]):
     """A function that can be enqueued; made by `task`.
 
     Attributes:
         function: the function itself, for calling it at once.
         name: what it is called in messages and logs.
+        shape: what it takes and gives.
         retries: what happens when it fails.
         time_limit: how long one run may take; without one, `JOBS_TIME_LIMIT_SECONDS`.
         keeps_result: whether `Job.result` can be asked for.
@@ -71,6 +98,7 @@ class Task(Generic[P, R]):
 
     function: Callable[..., Awaitable[R]]
     name: str
+    shape: Shape
     retries: Retries = DEFAULT_RETRIES
     time_limit: timedelta | None = None
     keeps_result: bool = False
@@ -87,12 +115,12 @@ class Task(Generic[P, R]):
     @property
     def takes_session(self) -> bool:
         """Whether the function is given a session."""
-        return self._shape[0]
+        return self.shape.takes_session
 
     @property
     def result_type(self) -> "TypeAdapter[Any]":
         """Writes and reads what the function returns."""
-        return self._shape[2]
+        return self.shape.result
 
     def dump(self, *args: P.args, **kwargs: P.kwargs) -> dict[str, Any]:
         """Check arguments, and write them as JSON has them.
@@ -101,12 +129,8 @@ class Task(Generic[P, R]):
             TypeError: they are not the function's.
             ValueError: one of them is not of its type.
         """
-        takes_session, model, _ = self._shape
-        signature = inspect.signature(self.function)
-        given = (None, *args) if takes_session else args
-        bound = signature.bind(*given, **kwargs).arguments
-        values = dict(list(bound.items())[1:]) if takes_session else bound
-        return model(**values).model_dump(mode="json")
+        bound = self.shape.signature.bind(*args, **kwargs).arguments
+        return self.shape.arguments(**bound).model_dump(mode="json")
 
     def load(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Read arguments as `dump` has written them.
@@ -114,12 +138,8 @@ class Task(Generic[P, R]):
         Raises:
             ValueError: they are not what the function takes (any more).
         """
-        read = self._shape[1].model_validate(arguments)
+        read = self.shape.arguments.model_validate_json(json.dumps(arguments))
         return {name: getattr(read, name) for name in type(read).model_fields}
-
-    @cached_property
-    def _shape(self) -> "tuple[bool, type[BaseModel], TypeAdapter[Any]]":
-        return _shape_of(self.function, self.name)
 
 
 class Decorator(Protocol):
@@ -134,9 +154,7 @@ class Decorator(Protocol):
 
 
 @overload
-def task(
-    function: Callable[Concatenate[AsyncSession, P], Awaitable[R]], /
-) -> Task[P, R]: ...
+def task(function: Callable[Concatenate[AsyncSession, P], Awaitable[R]], /) -> Task[P, R]: ...
 @overload
 def task(function: Callable[P, Awaitable[R]], /) -> Task[P, R]: ...
 @overload
@@ -173,6 +191,7 @@ def task(
         made: Task[..., Any] = Task(
             function=function,
             name=name or _name_of(function),
+            shape=_shape_of(function),
             schedule=None if schedule is None else parse_schedule(schedule),
             once=once,
             **options,
@@ -193,21 +212,22 @@ def _name_of(function: Callable[..., Any]) -> str:
     return f"{function.__module__.removeprefix(_USER_PACKAGE)}.{function.__qualname__}"
 
 
-def _shape_of(
-    function: Callable[..., Any], name: str
-) -> "tuple[bool, type[BaseModel], TypeAdapter[Any]]":
-    """Read a signature: whether a session is taken, what else, and what is returned."""
+def _shape_of(function: Callable[..., Any]) -> Shape:
+    name = function.__qualname__
     if not inspect.iscoroutinefunction(function):
         raise TypeError(f"the task {name!r} must be an `async def`")
     hints = get_type_hints(function, include_extras=True)
-    parameters = list(inspect.signature(function).parameters.values())
+    signature = inspect.signature(function)
+    parameters = list(signature.parameters.values())
     takes_session = bool(parameters) and hints.get(parameters[0].name) is AsyncSession
     fields: dict[str, Any] = {}
-    for each in parameters[takes_session:]:
+    others = parameters[takes_session:]
+    for each in others:
         plain = each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
         if each.name not in hints or not plain:
             raise TypeError(f"the task {name!r} needs a plain parameter with a type: {each}")
         default = ... if each.default is each.empty else each.default
         fields[each.name] = (hints[each.name], default)
     model = create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
-    return takes_session, model, TypeAdapter(hints.get("return", Any))
+    result: TypeAdapter[Any] = TypeAdapter(hints.get("return", Any))
+    return Shape(takes_session, signature.replace(parameters=others), model, result)

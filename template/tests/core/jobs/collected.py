@@ -1,14 +1,11 @@
-"""Jobs that run when a test says so: fixtures of all tests."""
+"""Jobs that run when a test says so."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-import pytest
-
 from app.core.jobs.backends.memory import MemoryStore
 from app.core.jobs.message import Message
-from app.core.jobs.port import sending_to
 from app.core.jobs.running import run
 
 
@@ -33,11 +30,3 @@ class Collected:
             ran.append(message.task)
             await run(message.model_copy(update={"not_before": None}), self, timedelta(seconds=30))
         return ran
-
-
-@pytest.fixture
-def jobs() -> Iterator[Collected]:
-    """The jobs that the test enqueues: `await jobs.run_all()` runs them."""
-    collected = Collected()
-    with sending_to(collected):
-        yield collected

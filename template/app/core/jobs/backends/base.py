@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from app.core.jobs.message import Message
+from app.core.piece import DegradedError
 
 if TYPE_CHECKING:
     from app.core.registry import CoreSettings
@@ -46,6 +47,10 @@ class Queue(Protocol):
         Raises:
             Exception: jobs are not being done.
         """
+
+
+class NoWorkerError(DegradedError):
+    """Jobs wait, and nobody does them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

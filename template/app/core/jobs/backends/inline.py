@@ -6,7 +6,7 @@ process ends. What runs by then is finished.
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 from datetime import timedelta
 from functools import partial
@@ -39,7 +39,7 @@ class InlineQueue:
 
     async def send(self, message: Message) -> None:
         """Run a job in the background, at its time."""
-        task = asyncio.create_task(self._run(message), context=Context())
+        task = asyncio.create_task(self._run_in_time(message), context=Context())
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
         task.add_done_callback(self._running.discard)
@@ -50,13 +50,13 @@ class InlineQueue:
 
     async def finish(self, seconds: float) -> None:
         """Let the jobs that run come to their end, and give up those that wait."""
-        end = asyncio.get_running_loop().time() + seconds
-        while left := end - asyncio.get_running_loop().time():
-            # A job that ends may have sent another one, which is to be run at once.
-            at_once = self._running | {each for each in self._waiting if not _is_later(each)}
-            if not at_once or left < 0:
-                break
-            await asyncio.wait(at_once, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await asyncio.sleep(0)  # what was just sent begins
+                while self._running:
+                    # One that ends may have sent another one.
+                    await asyncio.wait(set(self._running), return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.sleep(0)
         lost = self._running | self._waiting
         for task in lost:
             task.cancel()
@@ -64,25 +64,14 @@ class InlineQueue:
         if lost:
             log.error("jobs are lost: the process ends", count=len(lost))
 
-    async def _run(self, message: Message) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    async def _run_in_time(self, message: Message) -> None:
         if message.not_before is not None:
-            task.set_name(_LATER)
             await asyncio.sleep((message.not_before - utc_now()).total_seconds())
-            task.set_name("job")
-            message = message.model_copy(update={"not_before": None})
-        async with self._slots:
+        if task := asyncio.current_task():
             self._waiting.discard(task)
             self._running.add(task)
-            await run(message, self, self._time_limit)
-
-
-_LATER = "job that waits for its time"
-
-
-def _is_later(task: "asyncio.Task[None]") -> bool:
-    return task.get_name() == _LATER
+        async with self._slots:
+            await run(message.model_copy(update={"not_before": None}), self, self._time_limit)
 
 
 @asynccontextmanager
