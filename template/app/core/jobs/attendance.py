@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 from datetime import datetime
+from uuid import uuid4
 
 import structlog
 
@@ -50,14 +51,14 @@ async def enqueue_due(queue: Queue, name: str, moment: datetime) -> bool:
         Whether this one did.
     """
     task = TASKS[name]
-    identifier = f"{name}@{moment:%Y-%m-%dT%H:%M:%S}"
-    if not await queue.store.claim(f"tick:{identifier}", identifier, CLAIMED_SECONDS):
+    identifier, claimer = f"{name}@{moment:%Y-%m-%dT%H:%M:%S}", uuid4().hex
+    if not await queue.store.claim(f"tick:{identifier}", claimer, CLAIMED_SECONDS):
         return False
     message = Message(id=identifier, task=name, arguments=task.dump(), once=task.once)
     try:
         await queue.send(message)
     except BaseException:
-        await queue.store.release(f"tick:{identifier}", identifier)
+        await queue.store.release(f"tick:{identifier}", claimer)
         raise
     return True
 

@@ -46,16 +46,15 @@ async def traces(text: str) -> list[str]:
 
 def begin(text: str) -> int:
     """Write down that a run has begun, whatever becomes of it, and count the runs."""
-    file = Path(os.environ[BEGUN], text)
-    with file.open("a") as runs:
-        runs.write("x")
-    return file.stat().st_size
+    with Path(os.environ[BEGUN], text).open("a") as runs:
+        runs.write(f"{os.getpid()}\n")
+    return len(begun(text))
 
 
-def begun(text: str) -> int:
-    """Count the runs that have begun."""
+def begun(text: str) -> list[int]:
+    """The processes in which runs have begun."""
     file = Path(os.environ[BEGUN], text)
-    return file.stat().st_size if file.exists() else 0
+    return [int(line) for line in file.read_text().split()] if file.exists() else []
 
 
 @task(keeps_result=True)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -48,15 +49,6 @@ class Worker:
     process: "subprocess.Popen[bytes]"
     log: Path
 
-    def end(self, number: signal.Signals) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(PATIENCE)
-
-    def kill(self) -> None:
-        """End it with all processes that it has started."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(PATIENCE)
-
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
@@ -69,7 +61,7 @@ class Workers:
     directory: Path
     running: list[Worker] = field(default_factory=list)
 
-    def start(self) -> Worker:
+    def start(self) -> None:
         log = self.directory / f"{uuid4().hex}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -80,14 +72,14 @@ class Workers:
                 start_new_session=True,
             )
         self.running.append(Worker(process, log))
-        return self.running[-1]
 
-    async def replaced(self) -> None:
-        """Start as many new ones."""
-        for _ in range(len(self.running)):
-            self.running.pop(0)
-            self.start()
-        await self.all_ready()
+    def kill(self, group: int) -> None:
+        """End one of them at once, with all processes that it has started."""
+        with suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+        [killed] = [each for each in self.running if each.process.pid == group]
+        killed.process.wait(PATIENCE)
+        self.running.remove(killed)
 
     async def all_ready(self) -> None:
         """Wait until each has told that it is ready."""
@@ -145,9 +137,8 @@ async def workers(
         await started.all_ready()
         yield started
     finally:
-        for each in started.running:
-            if each.process.poll() is None:
-                each.kill()
+        for each in list(started.running):
+            started.kill(each.process.pid)
 
 
 @pytest.fixture
@@ -178,7 +169,7 @@ async def _left(text: str, times: int = 1) -> bool:
 
 
 async def _begun(text: str) -> bool:
-    return begun(text) > 0
+    return bool(begun(text))
 
 
 async def test_a_result_comes_back(caller: AsyncClient) -> None:
@@ -226,34 +217,6 @@ async def test_a_delayed_job_is_done_at_its_time(caller: AsyncClient) -> None:
     assert asyncio.get_running_loop().time() - before > 0.25
 
 
-async def test_the_job_of_a_killed_worker_is_done_once(
-    caller: AsyncClient, workers: Workers
-) -> None:
-    job = await enqueue(hang_at_first, "killed")
-    await until(lambda: _begun("killed"))
-    for each in workers.running:
-        each.kill()
-    await workers.replaced()
-    await until(lambda: _left("killed"))
-    assert begun("killed") == 2
-    assert await traces("killed") == [job.id]
-
-
-async def test_a_worker_that_stops_finishes_its_job(caller: AsyncClient, workers: Workers) -> None:
-    await enqueue(take_a_while, "stopped")
-    await until(lambda: _begun("stopped"))
-    assert {each.end(signal.SIGTERM) for each in workers.running} == {0}
-    assert len(await traces("stopped")) == begun("stopped") == 1
-    await workers.replaced()
-
-
-async def test_schedules_come_once(caller: AsyncClient, workers: Workers) -> None:
-    seen = len(await traces("tick"))
-    await until(lambda: _left("tick", seen + 3))
-    ids = await traces("tick")
-    assert len(set(ids)) == len(ids)
-
-
 async def test_health_counts_workers_and_jobs(caller: AsyncClient, sender: FastAPI) -> None:
     await until(lambda: _counts(2))
     sender.state.health._asked_at = float("-inf")
@@ -263,3 +226,29 @@ async def test_health_counts_workers_and_jobs(caller: AsyncClient, sender: FastA
 
 async def _counts(workers: int) -> bool:
     return int((await current_queue().look())["workers"]) >= workers
+
+
+async def test_schedules_come_once(caller: AsyncClient) -> None:
+    await until(lambda: _left("tick", 3))
+    ids = await traces("tick")
+    assert len(set(ids)) == len(ids)
+
+
+async def test_the_job_of_a_killed_worker_is_done_once(
+    caller: AsyncClient, workers: Workers
+) -> None:
+    job = await enqueue(hang_at_first, "killed")
+    await until(lambda: _begun("killed"))
+    workers.kill(os.getpgid(begun("killed")[0]))
+    await until(lambda: _left("killed"))
+    assert len(begun("killed")) == 2
+    assert await traces("killed") == [job.id]
+
+
+async def test_a_worker_that_stops_finishes_its_job(caller: AsyncClient, workers: Workers) -> None:
+    await enqueue(take_a_while, "stopped")
+    await until(lambda: _begun("stopped"))
+    [left] = workers.running
+    left.process.send_signal(signal.SIGTERM)
+    assert left.process.wait(PATIENCE) == 0
+    assert len(await traces("stopped")) == len(begun("stopped")) == 1

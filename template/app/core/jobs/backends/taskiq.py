@@ -7,7 +7,7 @@ what is done leaves the stream; and any address of Redis will do.
 
 import asyncio
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -218,7 +218,7 @@ class TaskiqQueue:
         self.store = RedisStore()
         self.broker = StreamBroker(settings.jobs_redelivery_seconds)
         self.time_limit = timedelta(seconds=settings.jobs_time_limit_seconds)
-        self.broker.register_task(self._run, task_name=RUN)
+        self.broker.register_task(_runner(self), task_name=RUN)
 
     async def send(self, message: Message) -> None:
         """Put a job into the stream."""
@@ -248,12 +248,18 @@ class TaskiqQueue:
             raise NoWorkerError(found)
         return found
 
-    async def _run(
-        self, message: dict[str, Any], context: Annotated[Context, TaskiqDepends()]
+
+def _runner(queue: TaskiqQueue) -> Callable[..., Awaitable[None]]:
+    """Make the function that taskiq calls for each job."""
+
+    async def run_job(
+        message: dict[str, Any], context: Annotated[Context, TaskiqDepends()]
     ) -> None:
-        await run(Message.model_validate(message), self, self.time_limit)
+        await run(Message.model_validate(message), queue, queue.time_limit)
         # Not before: what cannot be recorded, since Redis is away, is done by another worker.
         await context.ack()
+
+    return run_job
 
 
 @asynccontextmanager
