@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
+from app.core.jobs.defaults import REDELIVERY_SECONDS
 from app.core.redis.settings import RedisSettings
 
 
@@ -11,7 +12,7 @@ class WorkerSettings(RedisSettings):
     """How a worker runs jobs."""
 
     jobs_redelivery_seconds: float = Field(
-        30,
+        REDELIVERY_SECONDS,
         ge=1,
         allow_inf_nan=False,
         description="How long after its last sign of life the jobs of a dead worker are done again",

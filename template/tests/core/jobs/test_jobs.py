@@ -18,8 +18,8 @@ from app.core import context
 from app.core.discovery import import_submodules
 from app.core.jobs import JobFailedError, Outbox, Retries, enqueue, task
 from app.core.jobs.attendance import enqueue_due, tick
+from app.core.jobs.finding import find_tasks
 from app.core.jobs.outbox import OUTBOXES
-from app.core.jobs.piece import find_tasks
 from app.core.jobs.port import current_queue
 from app.core.jobs.schedule import parse_schedule
 from app.core.jobs.task import TASKS

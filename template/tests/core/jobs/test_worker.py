@@ -50,7 +50,8 @@ class Worker:
     log: Path
 
     def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+        lines = self.log.read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
 
 
 @dataclass
@@ -127,7 +128,9 @@ async def workers(
         "REDIS_ENABLED": "true",
         "REDIS_URL": redis_url,
         "REDIS_KEY_PREFIX": sender.state.settings.redis_key_prefix,
-        "JOBS_REDELIVERY_SECONDS": "1",
+        "JOBS_AT_ONCE": "2",
+        "JOBS_REDELIVERY_SECONDS": "3",
+        "JOBS_TIME_LIMIT_SECONDS": "2",
         "TMPDIR": str(directory),
     }
     started = Workers(variables, directory)
@@ -221,7 +224,8 @@ async def test_health_counts_workers_and_jobs(caller: AsyncClient, sender: FastA
     await until(lambda: _counts(2))
     sender.state.health._asked_at = float("-inf")
     answer = (await caller.get("/health/detailed")).json()["components"]["jobs"]
-    assert (answer["status"], answer["details"]["workers"]) == ("up", 2)
+    assert answer["status"] == "up"
+    assert answer["details"]["workers"] >= 2
 
 
 async def _counts(workers: int) -> bool:

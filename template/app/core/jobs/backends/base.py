@@ -61,8 +61,10 @@ class Backend:
         name: what the answer is called.
         connected: holds the queue while the service runs.
         work: runs jobs in this process until it is told to stop.
+        holds_on: whether a job that runs is nobody else's, however long it takes.
     """
 
     name: str
     connected: "Callable[[CoreSettings], AbstractAsyncContextManager[Queue]]"
     work: "Callable[[CoreSettings, Start], None] | None" = None
+    holds_on: bool = True
