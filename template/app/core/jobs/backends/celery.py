@@ -20,9 +20,8 @@ import structlog
 from anyio import to_thread
 from celery import Celery, signals
 from celery.beat import ScheduleEntry, Scheduler
-from celery.exceptions import Reject
+from celery.exceptions import OperationalError, Reject
 from celery.schedules import BaseSchedule, schedstate
-from kombu.exceptions import OperationalError
 from redis import Redis
 
 from app.core.database.types import utc_now
