@@ -1,5 +1,6 @@
 """The last lines of a test run: what was rendered, what was run, and what could not be."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,7 +31,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     template = Template()
     matrix, renderer = Matrix(template), Renderer(template)
     services = Services(matrix, renderer)
-    chosen = [service.name for service in services.chosen]
+    wanted = [service.name for service in services.wanted(os.environ.get("AXES"))]
     reports: Reports = [
         report
         for outcome in ("passed", "failed", "skipped")
@@ -46,10 +47,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line(
         f"{legal} legal combinations of answers, {rendered} rendered"
         f" ({sum(files)} distinct contents of {len(files)} files);"
-        f" {len(services.distinct)} distinct services, {len(run)} run"
-        f" ({len(chosen)} of them have each pair of answers)"
+        f" {len(wanted)} services have {services.what(os.environ.get('AXES'))}, {len(run)} run"
     )
-    if missing := [name for name in chosen if name not in run]:
+    if missing := [name for name in wanted if name not in run]:
         terminalreporter.write_line(f"services not run: {', '.join(missing)}")
     skipped = list(_not_run(reports))
     terminalreporter.write_line(f"{len(skipped)} tests could not run")

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.contents import Contents
 from tests.support.matrix import Matrix
 from tests.support.render import Renderer, Tree
 from tests.support.template import ROOT, Answers, Template
@@ -27,6 +28,7 @@ from tests.support.template import ROOT, Answers, Template
 TEMPLATE = Template()
 MATRIX = Matrix(TEMPLATE)
 RENDERER = Renderer(TEMPLATE)
+CONTENTS = Contents(MATRIX, RENDERER)
 TOOLS = Path(sys.executable).parent
 """Where the validators are installed: beside the interpreter that runs this."""
 
@@ -128,16 +130,12 @@ VALIDATORS = (
 def distinct(*paths: str) -> Iterator[tuple[Answers, dict[str, bytes]]]:
     """Give every distinct content of these files together, with answers that give it."""
     seen = set()
-    names = [RENDERER.sources[path] for path in paths]
-    switches = frozenset[str]().union(*map(TEMPLATE.switches, names))
-    for projection in MATRIX.projections(switches):
-        excluded = RENDERER.excluded(projection.answers)
-        contents = {
-            path: RENDERER.content(path, projection.answers) for path in paths if not excluded(path)
-        }
+    for answers in CONTENTS.combinations(*paths):
+        excluded = RENDERER.excluded(answers)
+        contents = {path: RENDERER.content(path, answers) for path in paths if not excluded(path)}
         if contents and (key := tuple(contents.items())) not in seen:
             seen.add(key)
-            yield projection.answers, contents
+            yield answers, contents
 
 
 def write(directory: Path, contents: Mapping[str, bytes]) -> list[Path]:

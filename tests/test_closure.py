@@ -2,20 +2,21 @@
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-import yaml
 
-from tests.support.imports import imported_packages, undeclared_imports, unresolved_imports
+from tests.support.closure import Closure
+from tests.support.contract import implies
 from tests.support.matrix import Matrix
-from tests.support.render import Renderer, Tree
+from tests.support.render import Renderer
 from tests.support.requirements import PROJECT_FILE, declared, normalised
-from tests.support.template import Answers, Template
+from tests.support.template import Template, rendered_name
+from tests.support.worktree import copy_template
 
 TEMPLATE = Template()
-MATRIX = Matrix(TEMPLATE)
-RENDERER = Renderer(TEMPLATE)
+CLOSURE = Closure(TEMPLATE)
 
 USED_OTHERWISE = {
     "aiosqlite": "SQLAlchemy loads it for sqlite+aiosqlite://",
@@ -44,80 +45,82 @@ TRACES = {
 }
 """How a piece that is off would show in the environment or in compose."""
 
-
-def code_trees() -> Iterator[tuple[str, Answers, Tree]]:
-    """Give each distinct set of Python files and project file, with its name."""
-    paths = [path for path in RENDERER.sources if path.endswith(".py") or path == PROJECT_FILE]
-    switches = {name for path in paths for name in TEMPLATE.switches(RENDERER.sources[path])}
-    switching = sorted(switches - MATRIX.texts.keys() - {"license", "python_version"})
-    for projection in MATRIX.projections(switching):
-        answers = projection.answers
-        yield "-".join(str(answers[name]) for name in switching), answers, RENDERER.tree(answers)
+SHARED = (".env.example.jinja", "docker-compose.yml.jinja")
 
 
-CASES = [pytest.param(answers, tree, id=name) for name, answers, tree in code_trees()]
+Check = Callable[[Closure], Iterator[str]]
 
 
-@pytest.mark.parametrize(("answers", "tree"), CASES)
-def test_imports_and_declarations_agree(answers: Answers, tree: Tree) -> None:
-    groups = {
-        group: {normalised(requirement.name) for requirement in requirements}
-        for group, requirements in declared(tomllib.loads(tree[PROJECT_FILE].decode())).items()
-    }
-    main = groups.pop("main")
-    development = set().union(*groups.values())
-    assert list(unresolved_imports(tree)) == []
-    assert list(undeclared_imports(tree, main, development)) == []
-    assert (main | development) - imported_packages(tree) - USED_OTHERWISE.keys() == set()
+@pytest.mark.parametrize("check", [Closure.unresolved, Closure.undeclared])
+def test_imports_are_there(check: Check) -> None:
+    assert list(check(CLOSURE)) == []
 
 
-@pytest.mark.parametrize(("answers", "tree"), CASES)
-def test_piece_that_is_off_leaves_no_trace(answers: Answers, tree: Tree) -> None:
-    said = "\n".join((*environment_names(tree), *compose_values(tree)))
-    found = {
-        piece: re.findall(pattern, said, re.IGNORECASE)
-        for piece, pattern in TRACES.items()
-        if piece not in answers["active"]
-    }
-    assert not any(found.values()), found
+def test_declared_packages_are_used() -> None:
+    assert {line.split()[0] for line in CLOSURE.unused()} == USED_OTHERWISE.keys()
 
 
-def environment_names(tree: Tree) -> list[str]:
-    """Give each NAME=VALUE of .env.example, comments left out."""
-    text = tree[".env.example"].decode()
-    return re.findall(r"^#? ?([A-Z][A-Z0-9_]*=.*)$", text, re.MULTILINE)
+def test_declarations_are_read_as_they_are_rendered() -> None:
+    """The lines that are taken apart come to what a TOML parser finds, for each pair of answers."""
+    matrix, renderer = Matrix(TEMPLATE), Renderer(TEMPLATE)
+    for answers in matrix.covering():
+        groups = declared(tomllib.loads(renderer.content(PROJECT_FILE, answers).decode()))
+        for in_production, group in ((True, "main"), (False, "dev")):
+            assert sorted(normalised(each.name) for each in groups[group]) == sorted(
+                each.package
+                for each in CLOSURE.declarations
+                if each.in_production == in_production
+                and (each.piece is None or each.piece in answers["active"])
+            )
 
 
-def compose_values(tree: Tree) -> list[str]:
-    """Give the compose file as it is understood, comments left out."""
-    return yaml.safe_dump(yaml.safe_load(tree["docker-compose.yml"])).splitlines()
+BREAKS = {
+    "missing module": (Closure.unresolved, "app/main.py", "import app.nowhere\n"),
+    "module of a piece": (Closure.unresolved, "app/main.py", "import app.core.tenancy.scope\n"),
+    "missing package": (Closure.undeclared, "app/main.py", "import yaml\n"),
+    "package of a piece": (Closure.undeclared, "app/core/piece.py", "import hvac\n"),
+    "package of developers": (Closure.undeclared, "app/main.py", "import pytest\n"),
+    "unused package": (
+        Closure.unused,
+        "pyproject.toml.jinja",
+        'dependencies = [\n    "pyyaml>=6",\n]\n',
+    ),
+}
 
 
-def test_table_is_not_out_of_date() -> None:
-    """Every entry of the table is still declared, and still not imported."""
-    trees = [tree for _, _, tree in code_trees()]
-    imported = set().union(*(imported_packages(tree) for tree in trees))
-    assert not USED_OTHERWISE.keys() & imported
-    names = {
-        normalised(requirement.name)
-        for tree in trees
-        for requirements in declared(tomllib.loads(tree[PROJECT_FILE].decode())).values()
-        for requirement in requirements
-    }
-    assert USED_OTHERWISE.keys() <= names
+@pytest.mark.parametrize(("check", "file", "line"), BREAKS.values(), ids=BREAKS)
+def test_disagreement_is_seen(check: Check, file: str, line: str, tmp_path: Path) -> None:
+    template = Template(copy_template(tmp_path))
+    with (template.directory / file).open("a", encoding="utf-8") as broken:
+        broken.write(line)
+    assert set(check(Closure(template))) - set(check(CLOSURE))
 
 
-def test_disagreement_is_seen() -> None:
-    tree = {
-        "app/__init__.py": b"",
-        "app/main.py": b"import fastapi\nimport pytest\nfrom app.nowhere import x\n",
-        "app/core/development/run.py": b"import pytest\n",
-        "tests/test_a.py": b"import pytest\n",
-    }
-    assert list(unresolved_imports(tree)) == [
-        "app/main.py imports app.nowhere, which is not rendered"
-    ]
-    assert list(undeclared_imports(tree, ["fastapi"], ["pytest"])) == [
-        "app/main.py imports pytest, which pyproject.toml does not declare"
-    ]
-    assert imported_packages(tree) == {"fastapi", "pytest"}
+@pytest.mark.parametrize("piece", TRACES)
+def test_piece_that_is_off_leaves_no_trace(piece: str) -> None:
+    found = [f"{name} ({block}): {line}" for name, block, line in traces(TEMPLATE, piece)]
+    assert found == []
+
+
+def test_trace_is_seen(tmp_path: Path) -> None:
+    template = Template(copy_template(tmp_path))
+    with (template.directory / SHARED[0]).open("a", encoding="utf-8") as broken:
+        broken.write("{% if 'auth' in active %}\nVAULT_ADDR=http://vault:8200\n{% endif %}\n")
+    assert [block for _, block, _ in traces(template, "vault")] == ["auth"]
+
+
+def traces(template: Template, piece: str) -> Iterator[tuple[str, str | None, str]]:
+    """Find lines that speak of a piece and are rendered without it, comments left out."""
+    matrix = Matrix(template)
+    for name in SHARED:
+        owner = template.owner(rendered_name(name))
+        for block in template.blocks(name):
+            if any(
+                each and implies(matrix, template.pieces[each], template.pieces[piece])
+                for each in (block.piece, owner and owner.name)
+            ):
+                continue
+            for line in block.lines:
+                said = re.sub(r"^# ?(?=[A-Z][A-Z0-9_]*=)", "", line).partition("#")[0]
+                if re.search(TRACES[piece], said, re.IGNORECASE):
+                    yield name, block.piece, line

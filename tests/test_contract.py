@@ -103,9 +103,20 @@ BREAKS = {
         contract.questions_are_read,
         question("new", "type: yaml", "help: Why?", "default: '{{ ci }}'", "when: false"),
     ),
-    "branch on a text": (
-        contract.texts_switch_nothing,
+    "branch on an answer": (
+        contract.conditions_are_plain,
         append("template/pyproject.toml.jinja", TEXT_BRANCH),
+    ),
+    "nested condition": (
+        contract.conditions_are_plain,
+        append(
+            "template/pyproject.toml.jinja",
+            "{% if 'vault' in active %}\n{% if 'auth' in active %}\n{% endif %}\n{% endif %}\n",
+        ),
+    ),
+    "condition within a line": (
+        contract.conditions_are_plain,
+        append("template/pyproject.toml.jinja", "{{ 1 if 'vault' in active else 2 }}\n"),
     ),
     "Jinja in a file name": (
         contract.file_names_are_plain,

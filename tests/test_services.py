@@ -1,4 +1,4 @@
-"""Every distinct service, really run: database, migrations, own tests, types, style, HTTP.
+"""Services, really run: database, migrations, own tests, types, style, HTTP.
 
 Nothing is installed for it: all services share the environment that runs these tests, and
 `test_closure.py` keeps that honest. Name one with -k, for example -k mysql-examples.
@@ -47,8 +47,8 @@ from tests.support.vaults import stored, vault_server
 TEMPLATE = Template()
 RENDERER = Renderer(TEMPLATE)
 SERVICES = Services(Matrix(TEMPLATE), RENDERER)
-RUN = SERVICES.distinct if os.environ.get("SERVICES") == "all" else SERVICES.chosen
-"""Those with which each pair of answers is run, or all of them: `make matrix`."""
+RUN = SERVICES.wanted(os.environ.get("AXES"))
+"""Those with which each pair of answers is run, or all that some answers give: `make matrix`."""
 WITH_MIGRATIONS = [service for service in RUN if service.answers["examples"]]
 TERMINATED = {0, -signal.SIGTERM}
 """Exit statuses of a process that ended because it was told to, of itself or by the signal."""

@@ -40,20 +40,35 @@ class Contents:
         The answers file repeats every answer, so it has as many contents as there are
         combinations: for it, those that show each pair of answers stand for all.
         """
-        name = self.renderer.sources[path]
         found: dict[bytes, Answers] = {}
-        for answers in self._combinations(name):
+        for answers in self._combinations(path):
             if not self.renderer.excluded(answers)(path):
                 found.setdefault(self.renderer.content(path, answers), answers)
         return [Content(content.decode(), answers) for content, answers in found.items()]
 
-    def _combinations(self, name: str) -> Iterable[Answers]:
+    def combinations(self, *paths: str) -> Iterable[Answers]:
+        """Give answers for each distinct thing that some files say together.
+
+        Printed answers change nothing but where they are printed, so each is seen once and they
+        are not crossed with the pieces.
+        """
+        template, matrix = self.renderer.template, self.matrix
+        read = [template.reads(self.renderer.sources[path]) for path in paths]
+        names = frozenset[str]().union(*(names for names, _ in read))
+        pieces = frozenset[str]().union(*(pieces for _, pieces in read))
+        owners = [owner.name for path in paths if (owner := template.owner(path))]
+        for projection in matrix.projections(names - matrix.free, pieces=pieces):
+            yield projection.answers
+        for name in sorted(names & matrix.free):
+            for projection in matrix.projections((name,), pieces=owners):
+                yield projection.answers
+
+    def _combinations(self, path: str) -> Iterable[Answers]:
+        name = self.renderer.sources[path]
         template = self.renderer.template
         if name.endswith(SUFFIX) and "_copier_answers" in template.variables(template.read(name)):
             return self._sample()
-        return (
-            projection.answers for projection in self.matrix.projections(template.switches(name))
-        )
+        return self.combinations(path)
 
 
 class BranchRecorder(SandboxedEnvironment):

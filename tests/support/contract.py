@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from jinja2 import nodes
 
-from tests.support.matrix import TEXTS, Matrix
+from tests.support.matrix import Matrix
 from tests.support.requirements import dependencies, normalised
 from tests.support.template import (
     ANSWERS_TEMPLATE,
@@ -80,21 +80,17 @@ def manifest_paths_are_right(template: Template) -> Iterator[str]:
             yield f"{path} does not exist in the template"
     for piece, path in owners:
         for other, outer in owners:
-            if path.startswith(f"{outer}/") and not _implies(matrix, piece, other):
+            if not path.startswith(f"{outer}/"):
+                continue
+            if piece is other or other.once or not implies(matrix, piece, other):
                 yield f"{path} lies in {outer}, which may be off while {piece.name} is on"
 
 
-def _implies(matrix: Matrix, piece: Piece, other: Piece) -> bool:
-    """Whether a piece is another one, or on only where that is on; and neither is `once` alone."""
-    if piece.name == other.name:
-        return False
-    template = matrix.template
-    switches = template.asked_behind(
-        template.variables(piece.when) | template.variables(other.when)
-    )
-    return not other.once and all(
+def implies(matrix: Matrix, piece: Piece, other: Piece) -> bool:
+    """Whether a piece is on only where another one is on."""
+    return all(
         other.name in projection.answers["active"]
-        for projection in matrix.projections(switches)
+        for projection in matrix.projections(pieces={piece.name, other.name})
         if piece.name in projection.answers["active"]
     )
 
@@ -104,10 +100,9 @@ def pieces_are_switched(template: Template) -> Iterator[str]:
     matrix = Matrix(template)
     asked_for = _pieces_asked_for(template)
     for piece in template.pieces.values():
-        switches = template.asked_behind(template.variables(piece.when))
         states = {
             piece.name in projection.answers["active"]
-            for projection in matrix.projections(switches)
+            for projection in matrix.projections(pieces={piece.name})
         }
         if states != {True, False}:
             yield f"the piece {piece.name} is {'always' if True in states else 'never'} on"
@@ -138,14 +133,15 @@ def questions_are_read(template: Template) -> Iterator[str]:
             yield f"nobody reads {name}"
 
 
-def texts_switch_nothing(template: Template) -> Iterator[str]:
-    """No condition looks at a text, so the tests need not cross texts with each other."""
+def conditions_are_plain(template: Template) -> Iterator[str]:
+    """Files ask for one piece at a time, around whole lines: so the tests may take them apart."""
     for name in _jinja_files(template):
-        tree = template.environment.parse(template.read(name))
-        for branch in tree.find_all((nodes.If, nodes.CondExpr)):
-            for variable in branch.test.find_all(nodes.Name):  # type: ignore[attr-defined]
-                if variable.name in TEXTS:
-                    yield f"{name} line {branch.lineno} branches on the text {variable.name}"
+        try:
+            template.blocks(name)
+        except ValueError as error:
+            yield str(error)
+        for branch in template.environment.parse(template.read(name)).find_all(nodes.CondExpr):
+            yield f"{name} line {branch.lineno} has a condition within a line"
 
 
 def file_names_are_plain(template: Template) -> Iterator[str]:
@@ -228,7 +224,7 @@ CHECKS: tuple[Check, ...] = (
     manifest_paths_are_right,
     pieces_are_switched,
     questions_are_read,
-    texts_switch_nothing,
+    conditions_are_plain,
     file_names_are_plain,
     static_files_are_static,
     files_reach_git,

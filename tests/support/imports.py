@@ -1,11 +1,10 @@
-"""What the Python files of a rendered service import, and what its project declares."""
+"""What a Python text imports."""
 
 import ast
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import packages_distributions
-from pathlib import PurePosixPath
 
 from tests.support.requirements import normalised
 
@@ -32,45 +31,6 @@ def external_packages(text: str) -> set[str]:
     roots = {module.partition(".")[0] for module in imported_modules(text)}
     external = roots - set(OWN_PACKAGES) - sys.stdlib_module_names
     return {_distribution(root) for root in external}
-
-
-def unresolved_imports(tree: Mapping[str, bytes]) -> Iterator[str]:
-    """Name each import of the service's own that leads to no file of it."""
-    modules = set(_own_modules(tree))
-    for path, text in _python_files(tree):
-        for module in imported_modules(text):
-            if module.partition(".")[0] in OWN_PACKAGES and module not in modules:
-                yield f"{path} imports {module}, which is not rendered"
-
-
-def undeclared_imports(
-    tree: Mapping[str, bytes], main: Iterable[str], development: Iterable[str]
-) -> Iterator[str]:
-    """Name each package that is imported where it is not installed."""
-    for path, text in _python_files(tree):
-        in_production = path.startswith("app/") and not path.startswith(DEVELOPMENT_ONLY)
-        declared = {*main} if in_production else {*main, *development}
-        for package in sorted(external_packages(text) - declared):
-            yield f"{path} imports {package}, which pyproject.toml does not declare"
-
-
-def imported_packages(tree: Mapping[str, bytes]) -> set[str]:
-    """Name all distributions from which a service imports."""
-    return {package for _, text in _python_files(tree) for package in external_packages(text)}
-
-
-def _python_files(tree: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
-    for path, content in tree.items():
-        if path.endswith(".py"):
-            yield path, content.decode()
-
-
-def _own_modules(tree: Mapping[str, bytes]) -> Iterator[str]:
-    for path in tree:
-        if path.endswith(".py"):
-            parts = PurePosixPath(path).with_suffix("").parts
-            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-            yield from (".".join(parts[:length]) for length in range(1, len(parts)))
 
 
 @cache

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.answers import Resolver
+from tests.support.answers import CASTS, Resolver
 from tests.support.template import Answers, Question, Template
 
 DEFAULT = object()
@@ -35,6 +35,9 @@ TEXTS: Mapping[str, tuple[Any, ...]] = {
     "author_email": (DEFAULT, "a@b", "0@1.e2", "first.last+tag@sub.example.co.uk"),
 }
 """Free answers that are only printed: the n-th of each goes with the n-th of the others."""
+
+PRINTED = ("license", "python_version")
+"""Questions with choices whose answers are printed, like texts."""
 
 
 @dataclass(frozen=True)
@@ -102,22 +105,30 @@ class Matrix:
         }
 
     def projections(
-        self, names: Iterable[str], fixed: Mapping[str, Any] | None = None
+        self,
+        names: Iterable[str] = (),
+        fixed: Mapping[str, Any] | None = None,
+        pieces: Iterable[str] = (),
     ) -> list[Projection]:
-        """List what legal combinations give for the questions `names`, each distinct thing once.
+        """List what legal combinations give for some questions and pieces, each thing once.
 
-        Combinations that agree in `names` and in all that later questions look at are carried on
-        as one, so millions of combinations cost no more than their distinct projections.
+        Combinations that agree in them and in all that later questions look at are carried on as
+        one, so millions of combinations cost no more than their distinct projections.
 
         Args:
-            names: asked questions.
+            names: asked questions, whose answers count.
             fixed: only combinations with these answers.
+            pieces: pieces, of which it counts whether they are on.
         """
         fixed = fixed or {}
         wanted = frozenset(names) | fixed.keys()
+        undecided = {piece: self._read_by(piece) for piece in pieces}
         states = {(row,): _State(row, {}, 1) for row in self.text_rows}
         for position, question in enumerate(self.template.asked):
-            kept = wanted | self._looked_at_after(position)
+            later = frozenset(each.name for each in self.template.asked[position + 1 :])
+            waiting = [read for read in undecided.values() if read & later]
+            kept = wanted | self._looked_at_after(position) | frozenset[str]().union(*waiting)
+            decided = [piece for piece, read in undecided.items() if not read & later]
             rows_matter = self._rows_matter(kept, position)
             merged: dict[tuple[Any, ...], _State] = {}
             for state in states.values():
@@ -125,6 +136,7 @@ class Matrix:
                     key = (
                         state.row if rows_matter else None,
                         *(repr(answers[name]) for name in answers if name in kept),
+                        *(self._is_on(piece, answers) for piece in decided),
                     )
                     seen = merged.setdefault(key, _State(state.row, answers, 0))
                     seen.combinations += state.combinations
@@ -134,6 +146,11 @@ class Matrix:
             for state in states.values()
         ]
 
+    @property
+    def free(self) -> frozenset[str]:
+        """The questions whose answers are printed as they are, and have many values."""
+        return frozenset(self.texts) | frozenset(self.spread) | frozenset(PRINTED)
+
     def presets(self) -> dict[str, Answers]:
         """Give what each preset comes to when every other question keeps its default."""
         return {
@@ -141,53 +158,76 @@ class Matrix:
             for preset in self.template.questions["preset"].choices
         }
 
-    def pairs(self) -> list[tuple[tuple[str, Any], tuple[str, Any]]]:
-        """List every legal pair of answers to two questions."""
-        names = [question.name for question in self.template.asked]
+    def pairs(
+        self, names: Iterable[str] | None = None, fixed: Mapping[str, Any] | None = None
+    ) -> list[tuple[tuple[str, Any], tuple[str, Any]]]:
+        """List every legal pair of answers to two questions, of all or of `names`."""
         return [
             ((first, projection.answers[first]), (second, projection.answers[second]))
-            for first, second in itertools.combinations(names, 2)
-            for projection in self.projections((first, second))
+            for first, second in itertools.combinations(self._ordered(names), 2)
+            for projection in self.projections((first, second), fixed)
         ]
 
-    def covering(self) -> list[Answers]:
+    def covering(
+        self, names: Iterable[str] | None = None, fixed: Mapping[str, Any] | None = None
+    ) -> list[Answers]:
         """Choose few combinations in which each legal pair of answers occurs.
 
         Greedy: each row starts with a pair not seen yet and takes, question by question, the legal
         value that adds the most unseen pairs.
+
+        Args:
+            names: only pairs of answers to these questions.
+            fixed: only combinations with these answers.
         """
-        missing = dict.fromkeys(_pair_key(*pair) for pair in self.pairs())
+        fixed = fixed or {}
+        missing = dict.fromkeys(_pair_key(*pair) for pair in self.pairs(names, fixed))
         rows = []
         while missing:
-            row = self._row(missing)
+            row = self._row(missing, names, fixed)
             rows.append(row)
             for pair in self._pairs_of(row):
                 missing.pop(pair, None)
         return rows
 
-    def _row(self, missing: Mapping[tuple[str, ...], None]) -> Answers:
+    def _row(
+        self,
+        missing: Mapping[tuple[str, ...], None],
+        names: Iterable[str] | None,
+        fixed: Mapping[str, Any],
+    ) -> Answers:
         first, first_value, second, second_value = next(iter(missing))
         start = next(
             projection.answers
-            for projection in self.projections((first, second))
+            for projection in self.projections((first, second), fixed)
             if _pair_key(*((name, projection.answers[name]) for name in (first, second)))
             == (first, first_value, second, second_value)
         )
-        fixed = {first: start[first], second: start[second]}
-        for question in self.template.asked:
-            if question.name in fixed:
-                continue
-            candidates = [
-                projection.answers[question.name]
-                for projection in self.projections((question.name,), fixed)
-            ]
-            fixed[question.name] = max(
-                candidates,
-                key=lambda value, name=question.name: sum(  # type: ignore[misc]
-                    pair in missing for pair in self._pairs_of({**fixed, name: value})
-                ),
-            )
-        return self.resolver.resolve(fixed)
+        chosen = {**fixed, first: start[first], second: start[second]}
+        for name in self._ordered(names):
+            if name not in chosen:
+                candidates = self.projections((name,), chosen)
+                values = [projection.answers[name] for projection in candidates]
+                gains = [self._gain({**chosen, name: value}, name, missing) for value in values]
+                chosen[name] = values[gains.index(max(gains))]
+        return self.resolver.resolve(chosen)
+
+    def _gain(self, chosen: Answers, name: str, missing: Mapping[tuple[str, ...], None]) -> int:
+        """Count the unseen pairs that an answer brings with those before it."""
+        return sum(pair in missing for pair in self._pairs_of(chosen) if name in pair)
+
+    def _ordered(self, names: Iterable[str] | None) -> list[str]:
+        wanted = None if names is None else frozenset(names)
+        asked = [question.name for question in self.template.asked]
+        return [name for name in asked if wanted is None or name in wanted]
+
+    def _read_by(self, piece: str) -> frozenset[str]:
+        when = self.template.pieces[piece].when
+        return self.template.asked_behind(self.template.variables(when))
+
+    def _is_on(self, piece: str, answers: Answers) -> bool:
+        text = self.resolver.evaluate(self.template.pieces[piece].when, answers)
+        return bool(CASTS["bool"](text))
 
     def _pairs_of(self, answers: Answers) -> Iterator[tuple[str, ...]]:
         names = [question.name for question in self.template.asked if question.name in answers]

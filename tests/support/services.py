@@ -1,10 +1,9 @@
 """The distinct services that a template gives: what is alike when it runs is run once."""
 
 import hashlib
-import itertools
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,10 +22,6 @@ DESCRIPTION = ("name", "description", "authors", "license", "license-files")
 """What of a project's metadata changes nothing when it runs; nothing else asks for `license`."""
 
 
-Pair = tuple[tuple[str, str], tuple[str, str]]
-"""Two answers, each with the name of its question."""
-
-
 @dataclass(frozen=True)
 class Service:
     """One of the services that differ when they run.
@@ -34,17 +29,10 @@ class Service:
     Attributes:
         name: made of the answers that tell it from the others.
         answers: one of the combinations that give it.
-        combinations: how many combinations give it.
     """
 
     name: str
     answers: Answers
-    combinations: int
-
-
-def _pairs(answers: Answers, names: list[str]) -> Iterator[Pair]:
-    values = [(name, repr(answers[name])) for name in names]
-    yield from itertools.combinations(values, 2)
 
 
 class Services:
@@ -60,56 +48,64 @@ class Services:
         return self.renderer.template
 
     @cached_property
-    def distinct(self) -> list[Service]:
-        """One service for each thing that a run can be like.
+    def chosen(self) -> list[Service]:
+        """Few services, in which each legal pair of answers is run, and each value of the texts.
 
         Free answers are only printed, or change addresses for people to open, so each further
         value of them is run with one service: the preset that needs the least.
         """
         usual = {name: self.matrix.resolver.resolve()[name] for name in self._free}
-        switched = self._group(
-            (projection.answers, projection.combinations)
-            for projection in self.matrix.projections(self._switches(), usual)
-        )
-        written = self._group(
-            (self.matrix.resolver.resolve({"preset": "minimal", **answers}), 0)
+        rows = self._distinct(self.matrix.covering(self._switches(), usual))
+        written = self._distinct(
+            self.matrix.resolver.resolve({"preset": "minimal", **answers})
             for answers in self._free_answers()
         )
-        telling = [
-            name
-            for name in sorted(self._switches())
-            if len({repr(service.answers[name]) for service in switched.values()}) > 1
-        ]
         return [
+            *(Service(self._name(row), row) for row in rows.values()),
             *(
-                Service(_name(service.answers, telling), service.answers, service.combinations)
-                for service in switched.values()
-            ),
-            *(
-                Service(f"texts{number}", service.answers, service.combinations)
-                for number, (key, service) in enumerate(written.items(), 1)
-                if key not in switched
+                Service(f"texts{number}", row)
+                for number, (key, row) in enumerate(written.items(), 1)
+                if key not in rows
             ),
         ]
 
-    @cached_property
-    def chosen(self) -> list[Service]:
-        """Few of the distinct services, in which each legal pair of answers is run.
+    def crossed(self, names: Iterable[str]) -> list[Service]:
+        """Every legal combination of some answers, the others as in the smallest service.
 
-        Greedy: the one that brings the most pairs not run yet, until none is left. Services that
-        differ by texts only are among them.
+        Where that is not legal they are as near to it as can be.
         """
-        names = sorted(self._switches())
-        pairs = {
-            service.name: frozenset(_pairs(service.answers, names)) for service in self.distinct
-        }
-        missing = frozenset[Pair]().union(*pairs.values())
-        chosen = [service for service in self.distinct if service.name.startswith("texts")]
-        while missing:
-            best = max(self.distinct, key=lambda each: len(pairs[each.name] & missing))
-            chosen.append(best)
-            missing -= pairs[best.name]
-        return [service for service in self.distinct if service in chosen]
+        axes = frozenset(names)
+        rows = [
+            self._smallest({name: projection.answers[name] for name in axes})
+            for projection in self.matrix.projections(axes)
+        ]
+        return [Service(self._name(row), row) for row in self._distinct(rows).values()]
+
+    def _smallest(self, given: Answers) -> Answers:
+        least = {**self.matrix.resolver.resolve({"preset": "minimal"}), "examples": True}
+        try:
+            return self.matrix.resolver.resolve({"preset": "minimal", "examples": True, **given})
+        except ValueError:
+            chosen = dict(given)
+        for question in self.template.asked:
+            if question.name not in chosen:
+                legal = self.matrix.projections((question.name,), chosen)
+                values = [projection.answers[question.name] for projection in legal]
+                small = least[question.name]
+                chosen[question.name] = small if small in values else values[0]
+        return self.matrix.resolver.resolve(chosen)
+
+    def wanted(self, axes: str | None) -> list[Service]:
+        """Give those that a run is about: of each pair of answers, or of all answers to `axes`.
+
+        Args:
+            axes: names of questions with blanks between them.
+        """
+        return self.crossed(axes.split()) if axes else self.chosen
+
+    def what(self, axes: str | None) -> str:
+        """Say what `wanted` services have."""
+        return f"every combination of {axes}" if axes else "each pair of answers"
 
     def tree(self, service: Service) -> Tree:
         """Render a service."""
@@ -122,23 +118,35 @@ class Services:
 
     @property
     def _free(self) -> frozenset[str]:
-        return frozenset(self.matrix.texts) | frozenset(self.matrix.spread) | {"license"}
+        """Questions whose answers change nothing that runs, or only what is printed."""
+        pieces = self.template.pieces.values()
+        switching = frozenset[str]().union(*(self.template.variables(each.when) for each in pieces))
+        return frozenset(self.matrix.texts) | (self.matrix.free - switching) | {"license"}
 
     def _free_answers(self) -> Iterator[Answers]:
         """Each further value of the free answers: texts move together, others one by one."""
         for row in list(self.matrix.text_rows)[1:]:
             yield self.matrix.texts_of(row)
-        for name, values in self.matrix.spread.items():
-            for value in values[1:]:
+        for name in self.matrix.spread.keys() & self._free:
+            for value in self.matrix.spread[name][1:]:
                 yield {name: value}
 
-    def _group(self, combinations: Iterator[tuple[Answers, int]]) -> dict[str, Service]:
-        found: dict[str, Service] = {}
-        for answers, count in combinations:
-            key = fingerprint(self.renderer.tree(answers))
-            known = found.get(key, Service("", answers, 0))
-            found[key] = Service("", known.answers, known.combinations + count)
+    def _distinct(self, rows: Iterable[Answers]) -> dict[str, Answers]:
+        """Give each thing that a run can be like once, by fingerprint."""
+        found: dict[str, Answers] = {}
+        for answers in rows:
+            found.setdefault(fingerprint(self.renderer.tree(answers)), answers)
         return found
+
+    def _name(self, answers: Answers) -> str:
+        """Name a service by what is on, in the order of the questions."""
+        switches = self._switches()
+        parts = []
+        for question in self.template.asked:
+            value = answers[question.name]
+            if question.name in switches and value and value != "none":
+                parts.append(question.name if value is True else str(value))
+        return "-".join(parts)
 
 
 def fingerprint(tree: Tree) -> str:
@@ -162,12 +170,3 @@ def _as_run(path: str, content: bytes) -> object:
     if path == ".env.example":
         return [line for line in content.splitlines() if not line.startswith(b"#")]
     return content
-
-
-def _name(answers: Answers, telling: list[str]) -> str:
-    return "-".join(
-        (name if answers[name] else f"no_{name}")
-        if isinstance(answers[name], bool)
-        else str(answers[name])
-        for name in telling
-    )

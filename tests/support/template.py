@@ -19,6 +19,8 @@ SUFFIX = ".jinja"
 ANSWERS_FILE = ".copier-answers.yml"
 ANSWERS_TEMPLATE = "{{_copier_conf.answers_file}}.jinja"
 LITTER = re.compile(r"(^|/)(__pycache__|\.[a-z]+_cache|\.venv|\.local)(/|$)|\.py[co]$|^uv\.lock$")
+CONDITION = re.compile(r"\{% if '(\w+)' in active %\}")
+END = "{% endif %}"
 
 Answers = dict[str, Any]
 
@@ -57,6 +59,14 @@ class Piece:
     when: str
     paths: tuple[str, ...]
     once: bool = False
+
+
+@dataclass(frozen=True)
+class Block:
+    """Lines of a file that stand or fall together: under one piece, or always."""
+
+    piece: str | None
+    lines: tuple[str, ...]
 
 
 class Template:
@@ -163,6 +173,43 @@ class Template:
         names = [name for name in tree.find_all(nodes.Name) if name.name == "active"]
         asked = list(_membership_tests(tree))
         return frozenset(asked) if len(asked) == len(names) else None
+
+    def reads(self, name: str) -> tuple[frozenset[str], frozenset[str]]:
+        """Name the asked questions that a file prints, and the pieces on which it depends."""
+        owner = self.owner(rendered_name(name))
+        pieces = {owner.name} if owner else set()
+        if not name.endswith(SUFFIX):
+            return frozenset(), frozenset(pieces)
+        text = self.read(name)
+        asked_for = self.pieces_asked_for(text)
+        if asked_for is None:
+            raise ValueError(f"{name} may read `active` by `'name' in active` only")
+        names = self.asked_behind(self.variables(text) - {"active"})
+        return names, frozenset(pieces | (asked_for & self.pieces.keys()))
+
+    def blocks(self, name: str) -> list["Block"]:
+        """Take a file apart into what stands under each condition.
+
+        Raises:
+            ValueError: a condition is nested, or does not stand on a line of its own.
+        """
+        blocks: list[Block] = []
+        piece: str | None = None
+        lines: list[str] = []
+        for line in [*self.read(name).splitlines(), None]:
+            begins = CONDITION.fullmatch(line) if line is not None else None
+            ends = line == END
+            if line is not None and not begins and not ends:
+                if re.search(r"\{%-? *(if|el|endif)", line):
+                    raise ValueError(f"{name}: {line!r} is not alone on its line")
+                lines.append(line)
+                continue
+            if bool(begins and piece) or (ends and piece is None):
+                raise ValueError(f"{name}: {line!r} is nested")
+            if lines:
+                blocks.append(Block(piece, tuple(lines)))
+            piece, lines = (begins.group(1) if begins else None), []
+        return blocks
 
     def switches(self, name: str) -> frozenset[str]:
         """Name the asked questions on which the existence and the content of a file depend."""

@@ -34,6 +34,13 @@ class Server:
         headers = {**SIGNED_IN, "X-Request-ID": request_id}
         return httpx2.get(f"{self.url}{path}", headers=headers, timeout=10)
 
+    def wait_until_ready(self) -> httpx2.Response:
+        """Ask whether it is ready until it is: a machine that is busy may first be too slow."""
+        end = time.monotonic() + START_SECONDS
+        while (answer := self.get("/ready")).status_code != 200 and time.monotonic() < end:
+            time.sleep(0.1)
+        return answer
+
     def terminate(self) -> None:
         """Ask it to stop, as an orchestrator does."""
         self.process.send_signal(signal.SIGTERM)

@@ -10,6 +10,7 @@ from httpx2 import AsyncClient, Response
 from app.config import Settings
 from app.core.application import create_app
 from app.core.auth import remote_keys as module
+from tests.core.clock import Clock
 from tests.core.issuing.base import bearer
 from tests.core.issuing.provider import issuing
 from tests.core.issuing.remote import RemoteIssuer
@@ -17,15 +18,6 @@ from tests.core.issuing.signing import SigningKey, compact
 from tests.core.plugin import caller_of, with_changes
 
 ME = "/api/v1/auth/me"
-
-
-class Clock:
-    """A clock that the test moves."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

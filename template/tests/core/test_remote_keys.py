@@ -12,6 +12,7 @@ from jwt.algorithms import ECAlgorithm
 from app.core.auth import remote_keys as module
 from app.core.auth.remote_keys import RemoteKeys
 from app.core.errors import ServiceUnavailableError
+from tests.core.clock import Clock
 from tests.core.issuing.__main__ import certify
 from tests.core.issuing.remote import RemoteIssuer
 from tests.core.issuing.signing import SigningKey
@@ -27,15 +28,6 @@ def issuer() -> Iterator[RemoteIssuer]:
 @pytest.fixture
 def keys(issuer: RemoteIssuer) -> RemoteKeys:
     return RemoteKeys(f"{issuer.url}/keys")
-
-
-class Clock:
-    """A clock that the test moves."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

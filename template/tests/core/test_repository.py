@@ -77,8 +77,9 @@ async def list_items(items: ItemsDep, page: PageDep, name: str | None = None) ->
 
 @pytest.fixture
 async def service(empty_databases: Addresses, settings: Settings) -> AsyncIterator[FastAPI]:
-    """An application that really commits, on a database of its own."""
-    app = create_app(with_changes(settings, **empty_databases), routers=[router])
+    """An application that really commits, on a database of its own, and has time to."""
+    patient = with_changes(settings, **empty_databases, db_pool_timeout=60)
+    app = create_app(patient, routers=[router])
     async with app.router.lifespan_context(app):
         await make_tables(database, ExtraBase.metadata)
         yield app

@@ -37,7 +37,7 @@ def life(addresses: Addresses) -> Life:
     """Start a service, ask it for this and that, tell it to stop while a request is in flight."""
     variables = environment(addresses, SHUTDOWN_DRAIN_SECONDS="1")
     with running(["-m", "tests.core.applications"], **variables) as server:
-        ready = server.get("/ready")
+        ready = server.wait_until_ready()
         server.get("/no/such/path?token=hunter2", request_id="unknown-path")
         server.get("/api/v1/fail", request_id="failing")
 

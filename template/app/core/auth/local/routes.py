@@ -26,7 +26,7 @@ from app.core.auth.local.schemas import (
 )
 from app.core.auth.local.sessions import Pair
 from app.core.auth.principal import Principal
-from app.core.errors import UnauthenticatedError
+from app.core.errors import BadRequestError
 
 KEYS_PATH = "/.well-known/jwks.json"
 KEYS_ARE_KEPT = "public, max-age=300"
@@ -128,7 +128,7 @@ async def logout(
         async with HOME.session_context() as session:
             await sessions.end_quietly(session, user_of(principal), session_of(principal))
     else:
-        raise UnauthenticatedError("Send the refresh token, or an access token")
+        raise BadRequestError("Send the refresh token, or an access token")
 
 
 @router.post("/logout-all", status_code=status.HTTP_204_NO_CONTENT)

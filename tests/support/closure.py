@@ -1,0 +1,158 @@
+"""What files import, and whether it is there whenever they are.
+
+No combination is left out, and few are looked at: whether a file and what it imports go together
+depends on the pieces of the two only.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+from tests.support.contents import Contents
+from tests.support.imports import (
+    DEVELOPMENT_ONLY,
+    OWN_PACKAGES,
+    external_packages,
+    imported_modules,
+)
+from tests.support.matrix import Matrix
+from tests.support.render import Renderer
+from tests.support.requirements import PROJECT_FILE, normalised
+from tests.support.template import Answers, Template
+
+Reader = Callable[[str], Iterable[str]]
+"""Names modules or packages that a Python text imports."""
+
+SECTION = re.compile(r"^(dependencies|dev) = \[$")
+REQUIREMENT = re.compile(r'^    "([\w.-]+)')
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """A line of pyproject.toml that asks for a package.
+
+    Attributes:
+        package: its normalised name.
+        piece: the one with which it is asked for; None when it always is.
+        in_production: whether it is asked for outside of development.
+    """
+
+    package: str
+    piece: str | None
+    in_production: bool
+
+
+class Closure:
+    """Compares what the Python files of a template import with what services have."""
+
+    def __init__(self, template: Template) -> None:
+        self.template = template
+        self.matrix = Matrix(template)
+        self.renderer = Renderer(template)
+        self.paths = [path for path in sorted(self.renderer.sources) if path.endswith(".py")]
+        self._contents = Contents(self.matrix, self.renderer)
+        self._modules: Reader = cache(lambda text: frozenset(imported_modules(text)))
+        self._packages: Reader = cache(external_packages)
+        self._ways = cache(self._ways_of)
+
+    def unresolved(self) -> Iterator[str]:
+        """Name each import of a service's own module that is missing for some answers."""
+        for path in self.paths:
+            for module in sorted(self._ever_read(path, self._modules)):
+                if module.partition(".")[0] not in OWN_PACKAGES:
+                    continue
+                place = module.replace(".", "/")
+                files = {f"{place}.py", f"{place}/__init__.py"} & self.renderer.sources.keys()
+                for answers in self._ways(self._pieces_of(path, *files)):
+                    missing = not any(self._is_there(file, answers) for file in files)
+                    if missing and module in self._read(path, answers, self._modules):
+                        yield f"{path} imports {module}, which is not rendered: {_on(answers)}"
+                        break
+
+    def undeclared(self) -> Iterator[str]:
+        """Name each package that is not installed where it is imported, for some answers."""
+        for path in self.paths:
+            in_production = path.startswith("app/") and not path.startswith(DEVELOPMENT_ONLY)
+            for package in sorted(self._ever_read(path, self._packages)):
+                declared = {
+                    each.piece
+                    for each in self.declarations
+                    if each.package == package and (each.in_production or not in_production)
+                }
+                if None in declared:
+                    continue
+                pieces = frozenset(piece for piece in declared if piece)
+                for answers in self._ways(self._pieces_of(path) | pieces):
+                    missing = not pieces & {*answers["active"]}
+                    if missing and package in self._read(path, answers, self._packages):
+                        yield f"{path} imports {package}, which is not declared: {_on(answers)}"
+                        break
+
+    def unused(self) -> Iterator[str]:
+        """Name each package that is declared and, for some answers, imported by no file."""
+        for each in self.declarations:
+            files = self._importing[each.package]
+            if any(not self._pieces_of(file) for file in files):
+                continue  # A file that is always there, and always the same.
+            pieces = frozenset({each.piece} if each.piece else ())
+            for answers in self._ways(self._pieces_of(*files) | pieces):
+                if pieces <= {*answers["active"]} and not any(
+                    each.package in self._read(file, answers, self._packages) for file in files
+                ):
+                    yield f"{each.package} is declared and not imported: {_on(answers)}"
+                    break
+
+    def imported(self) -> set[str]:
+        """Name all packages that any file imports."""
+        return set(self._importing)
+
+    @cached_property
+    def declarations(self) -> list[Declaration]:
+        """What the project file asks for, line by line."""
+        found = []
+        section = ""
+        for block in self.template.blocks(self.renderer.sources[PROJECT_FILE]):
+            for line in block.lines:
+                if begins := SECTION.match(line):
+                    section = begins.group(1)
+                elif line == "]":
+                    section = ""
+                elif section and (asks := REQUIREMENT.match(line)):
+                    name = normalised(asks.group(1))
+                    found.append(Declaration(name, block.piece, section == "dependencies"))
+        return found
+
+    @cached_property
+    def _importing(self) -> Mapping[str, set[str]]:
+        found: dict[str, set[str]] = defaultdict(set)
+        for path in self.paths:
+            for package in self._ever_read(path, self._packages):
+                found[package].add(path)
+        return found
+
+    def _ever_read(self, path: str, read: Reader) -> set[str]:
+        return {name for content in self._contents.of(path) for name in read(content.text)}
+
+    def _read(self, path: str, answers: Answers, read: Reader) -> Iterable[str]:
+        """What a file of the service that these answers give imports; nothing when it is none."""
+        if not self._is_there(path, answers):
+            return ()
+        return read(self.renderer.content(path, answers).decode())
+
+    def _is_there(self, path: str, answers: Answers) -> bool:
+        return not self.renderer.excluded(answers)(path)
+
+    def _pieces_of(self, *paths: str) -> frozenset[str]:
+        """Name the pieces on which it depends whether files are there, and what they say."""
+        read = [self.template.reads(self.renderer.sources[path])[1] for path in paths]
+        return frozenset[str]().union(*read)
+
+    def _ways_of(self, pieces: frozenset[str]) -> list[Answers]:
+        """Give answers for each way in which pieces go together."""
+        return [projection.answers for projection in self.matrix.projections(pieces=pieces)]
+
+
+def _on(answers: Answers) -> str:
+    return f"with {', '.join(answers['active'])}"
