@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.answers import Resolver
 from tests.support.render import Renderer, Tree
-from tests.support.runs import environment, vault_program
+from tests.support.runs import environment, redis_program, vault_program
 from tests.support.template import Template
 
 TEMPLATE = Template()
@@ -111,10 +111,48 @@ def test_vault_is_missed(line: str, tmp_path: Path) -> None:
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
 
 
-def own_tests(directory: Path, which: str = "tests/core") -> "subprocess.CompletedProcess[str]":
+TENANTS: Tree = RENDERER.tree(Resolver(TEMPLATE).resolve({**ANSWERS, "tenancy": True}))
+EVERYBODY = {path: TREE[path] for path in ["app/core/cache/owners/everybody.py"]}
+REDIS_UNPLUGGED = {
+    "settings": (REGISTRY, "    RedisSettings,\n", ""),
+    "counting": ("app/core/limits/storage.py", "limits.shared", "limits.memory"),
+    "standing in": (
+        "app/core/cache/stores/shared.py",
+        "yield store, RedisLocks(link)",
+        "yield MemoryStore(), MemoryLocks()",
+    ),
+    "way back": ("app/core/cache/stores/shared.py", "link.when_back(store.settle)", "list"),
+    "owner": ("app/core/cache/owners/owner.py", "owners.tenants", "owners.everybody"),
+}
+"""The same for Redis and the cache."""
+
+
+@pytest.mark.parametrize("line", REDIS_UNPLUGGED)
+def test_redis_is_missed(line: str, tmp_path: Path) -> None:
+    if redis_program() is None:
+        pytest.skip("no redis-server program")
+    path, plugged, unplugged = REDIS_UNPLUGGED[line]
+    source = TENANTS[path].decode()
+    assert plugged in source
+    RENDERER.write({**TENANTS, **EVERYBODY}, tmp_path)
+    (tmp_path / path).write_text(source.replace(plugged, unplugged, 1), "utf-8")
+    done = own_tests(tmp_path, "tests/core/redis", "tests/core/test_cached_by_tenant.py")
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
+
+
+def own_tests(directory: Path, *which: str) -> "subprocess.CompletedProcess[str]":
     """Run the foundation's tests of a service until the first that fails."""
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", which],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "-p",
+            "no:cacheprovider",
+            *(which or ["tests/core"]),
+        ],
         cwd=directory,
         env=environment(),
         check=False,

@@ -86,11 +86,23 @@ def redis_program() -> str | None:
 
 
 @contextmanager
-def redis_server(port: int | None = None) -> Iterator[int]:
+def redis_server() -> Iterator[int]:
     """Run a Redis in memory and give its port.
 
-    Args:
-        port: where it listens; a free one without.
+    Raises:
+        LookupError: there is no `redis-server` program.
+    """
+    port = free_port()
+    process = start_redis(port)
+    try:
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+
+
+def start_redis(port: int) -> "subprocess.Popen[bytes]":
+    """Start a Redis in memory, and wait until it listens.
 
     Raises:
         LookupError: there is no `redis-server` program.
@@ -98,15 +110,15 @@ def redis_server(port: int | None = None) -> Iterator[int]:
     program = redis_program()
     if program is None:
         raise LookupError("no redis-server program: install redis-server")
-    port = port or free_port()
     command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", "/"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait_for_port(port, process)
-        yield port
-    finally:
+    except AssertionError:
         process.kill()
         process.wait()
+        raise
+    return process
 
 
 def _wait_for_port(port: int, process: "subprocess.Popen[bytes]") -> None:

@@ -3,6 +3,6 @@
 Most code wants `app.core.cache` (values and locks), which works whatever the answers.
 """
 
-from app.core.redis.link import RedisAwayError as RedisAwayError
-from app.core.redis.link import client as client
-from app.core.redis.link import link as link
+from app.core.redis.asking import RedisAwayError as RedisAwayError
+from app.core.redis.asking import client as client
+from app.core.redis.asking import link as link

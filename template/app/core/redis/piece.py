@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from app.core.piece import Check, Details, Piece
-from app.core.redis.link import link
+from app.core.redis.asking import link
 
 if TYPE_CHECKING:
     from app.core.registry import CoreSettings

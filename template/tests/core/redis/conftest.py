@@ -51,8 +51,7 @@ async def linked(on_redis: Settings) -> AsyncIterator[None]:
         yield
 
 
-def leading_to(settings: Settings, url: str, prefix: str, **changes: object) -> Settings:
+def leading_to(settings: Settings, url: str | None, prefix: str, **changes: object) -> Settings:
     """The same settings with the address of a Redis."""
-    return with_changes(
-        settings, redis_url=url, redis_enabled=True, redis_key_prefix=prefix, **changes
-    )
+    given = {"redis_url": url, "redis_enabled": True, "redis_key_prefix": prefix}
+    return with_changes(settings, **given | changes)

@@ -33,6 +33,7 @@ class Server:
     port: int
     directory: Path
     options: tuple[str, ...] = ()
+    configuration: str = ""
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -43,6 +44,8 @@ class Server:
     def start(self) -> None:
         """Start it; whoever asks waits until it answers."""
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *self.options]
+        if self.configuration:
+            options = [self.configuration, *options]
         self.process = subprocess.Popen(  # noqa: S603
             [redis_program(), *options],
             cwd=self.directory,
@@ -60,6 +63,12 @@ class Server:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+
+    def command(self, *words: str) -> str:
+        """Tell it something, and give its answer as text."""
+        with Redis(port=self.port) as redis:
+            answer = redis.execute_command(*words)
+        return answer.decode() if isinstance(answer, bytes) else str(answer)
 
     def _answers(self) -> bool:
         with Redis(port=self.port) as redis:

@@ -1,14 +1,16 @@
-"""The client of this process: addresses, outages and the way back."""
+"""The client of this process: outages, and the way back."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from structlog.testing import CapturingLogger
 
 from app.config import Settings
 from app.core.application import create_app
-from app.core.redis import RedisAwayError, client, link
-from app.core.redis.link import Refused
+from app.core.redis import RedisAwayError, asking, client, link
+from app.core.redis.asking import Refused
 from tests.core.plugin import caller_of
 from tests.core.redis.conftest import leading_to
 from tests.core.redis.servers import Server
@@ -64,3 +66,66 @@ async def test_a_refusal_is_an_answer(linked: None) -> None:
     with pytest.raises(TypeError):
         await link.ask(lambda redis: redis.set(link.key("x"), object()))
     assert link.answers
+
+
+async def test_it_says_once_that_redis_is_away_and_once_that_it_is_back(
+    settings: Settings, server: Server, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = CapturingLogger()
+    monkeypatch.setattr(asking, "log", said)
+    async with link.established(leading_to(settings, server.url, prefix)):
+        for _ in range(2):
+            server.kill()
+            for _ in range(500):
+                with pytest.raises(RedisAwayError):
+                    await link.ask(lambda redis: redis.ping())
+            server.start()
+            await until_it_answers()
+            await link.ask(lambda redis: redis.ping())
+    assert [call.args[0] for call in said.calls] == ["redis is away", "redis is back"] * 2
+
+
+async def test_who_accepts_and_never_answers_is_not_waited_for(
+    settings: Settings, prefix: str
+) -> None:
+    taken: list[Any] = []
+
+    async def accept(*connection: asyncio.StreamReader | asyncio.StreamWriter) -> None:
+        taken.append(connection)
+
+    silent = await asyncio.start_server(accept, "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    app = create_app(leading_to(settings, f"redis://127.0.0.1:{port}", prefix, redis_timeout=0.05))
+    clock = asyncio.get_running_loop().time
+    async with app.router.lifespan_context(app):
+        started = clock()
+        for _ in range(500):
+            with pytest.raises(RedisAwayError):
+                await link.ask(lambda redis: redis.ping())
+        # Three have waited, each for 0.1 s at most.
+        assert clock() - started < PATIENCE / 10
+        assert await status(app) == (200, "degraded")
+    assert len(taken) <= 10
+    for _, writer in taken:
+        writer.close()
+    silent.close()
+
+
+async def test_without_an_address_it_is_degraded(settings: Settings) -> None:
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        assert not link.configured
+        assert await status(app) == (200, "degraded")
+        with pytest.raises(RedisAwayError):
+            await link.ask(lambda redis: redis.ping())
+
+
+async def test_more_questions_than_connections_wait_for_each_other(
+    settings: Settings, redis_url: str, prefix: str
+) -> None:
+    async with link.established(
+        leading_to(settings, redis_url, prefix, redis_max_connections=3, redis_timeout=2)
+    ):
+        key = link.key("n")
+        asked = (link.ask(lambda redis: redis.incr(key)) for _ in range(200))
+        assert sorted(await asyncio.gather(*asked)) == list(range(1, 201))

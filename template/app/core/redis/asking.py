@@ -5,12 +5,13 @@ breaker), and a task in the background looks whether Redis is back: no request w
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
+from redis.commands.core import AsyncScript
 from redis.exceptions import DataError, RedisClusterException, RedisError, ResponseError
 
 from app.core.breaker import Breaker, BreakerOpenError, State
@@ -58,6 +59,7 @@ class Link:
         self._looking: asyncio.Task[None] | None = None
         self._logged_at = float("-inf")
         self._hooks: list[Hook] = []
+        self._scripts: dict[str | bytes, Any] = {}
 
     @property
     def client(self) -> Client:
@@ -105,6 +107,17 @@ class Link:
         except AWAY as error:
             self._notice(error)
             raise RedisAwayError("Redis does not answer") from error
+
+    async def run(self, script: str | bytes, keys: Sequence[str], values: Sequence[Any]) -> Any:
+        """Run a Lua script, sent whole only when Redis does not know it yet.
+
+        Raises:
+            RedisAwayError: it does not answer, or has not lately.
+            Refused: it has answered that a key holds something else.
+        """
+        if (known := self._scripts.get(script)) is None:
+            known = self._scripts[script] = AsyncScript(self.client, script)
+        return await self.ask(lambda redis: known(keys=keys, args=values, client=redis))
 
     def when_back(self, hook: Hook) -> Callable[[], None]:
         """Have something done each time when Redis is back, before anybody asks it again.

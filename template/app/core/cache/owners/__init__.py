@@ -1,0 +1,1 @@
+"""Whose a key is: of a tenant, where there are tenants."""

@@ -1,0 +1,1 @@
+"""Where values and locks are kept."""
