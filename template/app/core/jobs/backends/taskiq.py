@@ -44,6 +44,8 @@ RUN = "run"
 GROUP = "workers"
 BLOCK_SECONDS = 0.5
 """How late a job may be that was to wait."""
+MOST_WORKERS = 5
+"""How many workers may die over a job."""
 _FORGOTTEN_SECONDS = 86_400
 _MOVED_AT_ONCE = 100
 _DUE = "due"
@@ -196,7 +198,18 @@ class StreamBroker(AsyncBroker):
         found = await self.client.xautoclaim(
             self.stream, GROUP, self._reading.consumer, silence, count=1
         )
-        return list(found[1])
+        return [each for each in found[1] if not await self._gave_up(each[0])]
+
+    async def _gave_up(self, identifier: bytes) -> bool:
+        """Give up a job that has ended one worker after the other."""
+        [state] = await self.client.xpending_range(
+            self.stream, GROUP, min=identifier, max=identifier, count=1
+        )
+        if state["times_delivered"] <= MOST_WORKERS:
+            return False
+        log.error("job given up: its workers have died", stream_id=identifier.decode())
+        await Delivery(self, self._reading.held, identifier)()
+        return True
 
 
 class _Receiver(Receiver):
