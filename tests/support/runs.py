@@ -80,6 +80,11 @@ def environment(**variables: str) -> dict[str, str]:
     return {**kept, "PYTHONDONTWRITEBYTECODE": "1", **variables}
 
 
+def own_packages() -> str:
+    """Name the directory of the packages that only some services have."""
+    return os.environ.get("ARQ_PACKAGES") or str(Path(sys.prefix, "arq"))
+
+
 def with_own_packages(directory: Path, variables: Mapping[str, str]) -> dict[str, str]:
     """Add the packages that only some services have: arq, and the redis-py that it holds.
 
@@ -87,8 +92,7 @@ def with_own_packages(directory: Path, variables: Mapping[str, str]) -> dict[str
     """
     if not (directory / "app/core/jobs/backends/arq.py").exists():
         return dict(variables)
-    beside = os.environ.get("ARQ_PACKAGES") or str(Path(sys.prefix, "arq"))
-    return {**variables, "PYTHONPATH": beside}
+    return {**variables, "PYTHONPATH": own_packages()}
 
 
 def redis_program() -> str | None:
