@@ -49,13 +49,17 @@ lock: $(bin)/uv ## Pin the newest allowed versions in requirements.txt
 	@$(bin)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url \
 	  --no-annotate --custom-compile-command "make lock" --group dev --group services \
 	  --output-file requirements.txt
+	@$(bin)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url \
+	  --no-annotate --custom-compile-command "make lock" --group arq \
+	  --output-file requirements-arq.txt
 
 clean: ## Remove what the commands above have made
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
 
-$(bin)/.complete: requirements.txt $(bin)/uv
+$(bin)/.complete: requirements.txt requirements-arq.txt $(bin)/uv
 	@echo "Installing the tools and all dependencies of rendered services into $(VENV)"
 	@$(install) --requirement requirements.txt
+	@$(install) --target $(VENV)/arq --requirement requirements-arq.txt
 	@touch $@
 
 $(bin)/copier: requirements.txt $(bin)/uv

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Ask the service of this container how it is: `python healthcheck.py /health`.
+"""Ask the service of this container how it is: `python healthcheck.py /health`, or `--worker`.
 
-Exits with 0 when the answer is 200, and with 1 and one line on standard error when it is another
-one or none. It is the image's HEALTHCHECK, which therefore needs neither curl nor a shell.
+Exits with 0 when the answer is 200, or when the worker has lately touched its file, and otherwise
+with 1 and one line on standard error. It is the image's HEALTHCHECK, which therefore needs neither
+curl nor a shell.
 """
 
 from __future__ import annotations
@@ -10,8 +11,14 @@ from __future__ import annotations
 import http.client
 import os
 import sys
+import tempfile
+import time
+from pathlib import Path
 
 TIMEOUT_SECONDS = 4.0
+SILENT_SECONDS = 20.0
+HEARTBEAT = Path(tempfile.gettempdir(), "worker-heartbeat")
+"""Touched every few seconds while a worker lives: see app/core/jobs/backends/life.py."""
 
 
 def status_of(path: str) -> int:
@@ -30,6 +37,16 @@ def status_of(path: str) -> int:
         connection.close()
 
 
+def check_worker() -> None:
+    """End the process with 1 and the reason when the worker has not touched its file lately."""
+    try:
+        silent = time.time() - HEARTBEAT.stat().st_mtime
+    except OSError as error:
+        sys.exit(f"worker: {error}")
+    if silent > SILENT_SECONDS:
+        sys.exit(f"worker: no sign of life for {silent:.0f} s")
+
+
 def main(path: str) -> None:
     """End the process with 0 when `path` answers 200, else with 1 and the reason."""
     try:
@@ -41,4 +58,7 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "/health")
+    if sys.argv[1:] == ["--worker"]:
+        check_worker()
+    else:
+        main(sys.argv[1] if len(sys.argv) > 1 else "/health")

@@ -4,9 +4,10 @@ import ast
 import sys
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import packages_distributions
+from importlib.metadata import distributions, packages_distributions
 
 from tests.support.requirements import normalised
+from tests.support.runs import own_packages
 
 OWN_PACKAGES = ("app", "tests", "migrations")
 DEVELOPMENT_ONLY = "app/core/development/"
@@ -35,7 +36,9 @@ def external_packages(text: str) -> set[str]:
 
 @cache
 def _distribution(module: str) -> str:
-    distributions = packages_distributions().get(module)
-    if not distributions:
+    if found := packages_distributions().get(module):
+        return normalised(found[0])
+    beside = [each.name for each in distributions(path=[own_packages()])]
+    if module not in beside:
         raise LookupError(f"the module {module} belongs to no installed package")
-    return normalised(distributions[0])
+    return normalised(module)

@@ -80,6 +80,21 @@ def environment(**variables: str) -> dict[str, str]:
     return {**kept, "PYTHONDONTWRITEBYTECODE": "1", **variables}
 
 
+def own_packages() -> str:
+    """Name the directory of the packages that only some services have."""
+    return os.environ.get("ARQ_PACKAGES") or str(Path(sys.prefix, "arq"))
+
+
+def with_own_packages(directory: Path, variables: Mapping[str, str]) -> dict[str, str]:
+    """Add the packages that only some services have: arq, and the redis-py that it holds.
+
+    They stand in a directory of their own (`requirements-arq.txt`), before all others.
+    """
+    if not (directory / "app/core/jobs/backends/arq.py").exists():
+        return dict(variables)
+    return {**variables, "PYTHONPATH": own_packages()}
+
+
 def redis_program() -> str | None:
     """Find Redis, or what goes by its name."""
     return shutil.which("redis-server", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -143,7 +158,7 @@ def python(directory: Path, *arguments: str, **variables: str) -> str:
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=directory,
-        env=environment(**variables),
+        env=with_own_packages(directory, environment(**variables)),
         check=False,
         capture_output=True,
         text=True,
@@ -174,7 +189,7 @@ def _kept(command: list[str], directory: Path) -> Iterator[str]:
     process = subprocess.Popen(
         command,
         cwd=directory,
-        env=environment(),
+        env=with_own_packages(directory, environment()),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -307,7 +322,7 @@ def running(
     process = subprocess.Popen(
         command,
         cwd=directory,
-        env=dict(variables),
+        env=with_own_packages(directory, variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

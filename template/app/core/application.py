@@ -91,11 +91,18 @@ def _lifespan(
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            for piece in pieces:
-                if piece.lifespan:
-                    await stack.enter_async_context(piece.lifespan(settings))
-            stack.enter_context(app.state.drain.installed())
-            yield
+        async with started(settings, pieces):
+            with app.state.drain.installed():
+                yield
 
     return lifespan
+
+
+@asynccontextmanager
+async def started(settings: CoreSettings, pieces: Sequence[Piece] = PIECES) -> AsyncIterator[None]:
+    """Start all pieces, in their order, and stop them in reverse: also where nothing is served."""
+    async with AsyncExitStack() as stack:
+        for piece in pieces:
+            if piece.lifespan:
+                await stack.enter_async_context(piece.lifespan(settings))
+        yield

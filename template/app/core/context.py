@@ -1,5 +1,6 @@
 """What belongs to the request at hand, wherever in the code one is."""
 
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,9 @@ client: ContextVar[str | None] = ContextVar("client", default=None)
 deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 """Until when an answer is waited for, by the monotonic clock; see `app.core.deadline`."""
 traceparent: ContextVar[str | None] = ContextVar("traceparent", default=None)
-"""Of which trace the request is a part (W3C Trace Context)."""
+"""The caller's trace (https://www.w3.org/TR/trace-context/), passed on as it came."""
+job: ContextVar[Mapping[str, str] | None] = ContextVar("job", default=None)
+"""What each log line of a job says about it."""
 tenant: ContextVar[object] = ContextVar("tenant", default=None)
 """Whose rows are meant, where code says so itself; see `app.core.tenancy`."""
 principal: "ContextVar[Principal | None]" = ContextVar("principal", default=None)

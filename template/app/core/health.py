@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from app.core.auth import OptionalPrincipal, public
 from app.core.errors import ForbiddenError
 from app.core.limits import unlimited
-from app.core.piece import Check, Details, Piece
+from app.core.piece import Check, DegradedError, Details, Piece
 from app.core.web.client import client_address
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ class Health:
             details = probe.result()
         except Exception as error:  # noqa: BLE001 - whatever it raises, the component is not up
             status = "down" if check.required else "degraded"
+            details = error.details if isinstance(error, DegradedError) else {}
             self._log_once(check, status, error)
         latency = round((perf_counter() - started) * 1000, 2)
         return DetailedComponent(status=status, latency_ms=latency, details=dict(details))

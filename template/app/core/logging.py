@@ -147,6 +147,8 @@ def _add_context(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
         event.setdefault("request_id", request_id)
     if principal := context.principal.get():
         event.setdefault("subject", principal.subject)
+    for name, value in (context.job.get() or {}).items():
+        event.setdefault(name, value)
     return event
 
 

@@ -16,6 +16,14 @@ Details = Mapping[str, Any]
 Handler = Callable[[Request, Any], Awaitable[Response]]
 
 
+class DegradedError(Exception):
+    """A component is not as it should be, and has something to tell about it."""
+
+    def __init__(self, details: Details) -> None:
+        super().__init__(type(self).__name__)
+        self.details = details
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """One question to something the service depends on.

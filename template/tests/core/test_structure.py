@@ -24,12 +24,14 @@ from tests.core.first_database import ExtraModel
 USER_PACKAGES = {
     "api",
     "config",
+    "jobs",
     "main",
     "models",
     "repositories",
     "schemas",
     "seed",
     "services",
+    "worker",
 }
 
 

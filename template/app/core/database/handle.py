@@ -3,8 +3,9 @@
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import stamina
@@ -26,6 +27,8 @@ ResultT = TypeVar("ResultT")
 Hook = Callable[[], Awaitable[None]]
 
 _HOOKS = "after_commit"
+_OVER = "over"
+_open: ContextVar[tuple[AsyncSession, ...]] = ContextVar("open_sessions", default=())
 _NOT_STARTED = "the database is used outside of the application's lifespan"
 
 
@@ -223,8 +226,9 @@ class Database:
         if self._sessions is None:
             raise RuntimeError(_NOT_STARTED)
         async with self._sessions() as session:
-            yield session
-            await session.commit()
+            with _open_here(session):
+                yield session
+                await session.commit()
         await _run_hooks(session)
 
     @asynccontextmanager
@@ -280,6 +284,31 @@ def after_commit(session: AsyncSession, hook: Hook) -> None:
     changes are stored by then, so nothing is undone and the caller is not told.
     """
     session.info.setdefault(_HOOKS, []).append(hook)
+
+
+async def when_committed(hook: Hook) -> None:
+    """Do something once all sessions are committed that are open here; at once when none is.
+
+    For code that has no session at hand. What is asked for in a session that is rolled back is
+    never done.
+    """
+    session = next((each for each in reversed(_open.get()) if _OVER not in each.info), None)
+    if session is None:
+        await hook()
+    else:
+        after_commit(session, partial(when_committed, hook))
+
+
+@contextmanager
+def _open_here(session: AsyncSession) -> Iterator[None]:
+    before = _open.get()
+    _open.set((*before, session))
+    try:
+        yield
+    finally:
+        # Tasks that were started meanwhile have a copy of the list, so the session says it too.
+        session.info[_OVER] = True
+        _open.set(before)
 
 
 async def _run_hooks(session: AsyncSession) -> None:

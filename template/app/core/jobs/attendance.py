@@ -1,0 +1,111 @@
+"""What goes on beside the jobs: the clock that enqueues what is due, and the relay of outboxes.
+
+Both may run in any number of processes. What is due is claimed, so that it is enqueued once.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from contextvars import Context
+from datetime import datetime
+from uuid import uuid4
+
+import structlog
+
+from app.core.database.types import utc_now
+from app.core.jobs import port
+from app.core.jobs.backends.base import Queue
+from app.core.jobs.message import Message
+from app.core.jobs.outbox import OUTBOXES
+from app.core.jobs.task import TASKS
+
+log = structlog.get_logger(logger_name="app.jobs")
+
+CLAIMED_SECONDS = 600.0
+"""How far the clocks of two machines may be apart."""
+
+
+async def tick(queue: Queue, since: datetime) -> datetime:
+    """Wait for the next time of any schedule, and enqueue what is due then.
+
+    Args:
+        queue: where to.
+        since: times after this one count.
+
+    Returns:
+        The time that was waited for.
+    """
+    coming = {task.name: task.schedule.after(since) for task in TASKS.values() if task.schedule}
+    moment = min(coming.values())
+    await asyncio.sleep(max(0.0, (moment - utc_now()).total_seconds()))
+    for name, time in coming.items():
+        if time == moment:
+            await enqueue_due(queue, name, moment)
+    return moment
+
+
+async def enqueue_due(queue: Queue, name: str, moment: datetime) -> bool:
+    """Enqueue a task for a time of its schedule, unless another process has.
+
+    Returns:
+        Whether this one did.
+    """
+    task = TASKS[name]
+    identifier, claimer = f"{name}@{moment:%Y-%m-%dT%H:%M:%S}", uuid4().hex
+    if not await queue.store.claim(f"tick:{identifier}", claimer, CLAIMED_SECONDS):
+        return False
+    message = Message(id=identifier, task=name, arguments=task.dump(), once=task.once)
+    try:
+        await queue.send(message)
+    except BaseException:
+        await queue.store.release(f"tick:{identifier}", claimer)
+        raise
+    return True
+
+
+async def keep_time(queue: Queue) -> None:
+    """Enqueue what is due, for ever."""
+    since = utc_now()
+    while any(task.schedule for task in TASKS.values()):
+        try:
+            since = max(await tick(queue, since), utc_now())
+        except Exception:
+            log.exception("what was due is not enqueued")
+            since = utc_now()
+            await asyncio.sleep(1)
+
+
+async def relay(queue: Queue, seconds: float) -> None:
+    """Send what is left over in the outboxes, for ever."""
+    while OUTBOXES:
+        await asyncio.sleep(seconds)
+        if not _is_current(queue):
+            continue
+        for outbox in OUTBOXES.values():
+            try:
+                while await outbox.relay(queue):
+                    pass
+            except Exception as error:  # noqa: BLE001 - whatever a queue or a database says
+                log.warning("outbox not sent", reason=type(error).__name__)
+
+
+def _is_current(queue: Queue) -> bool:
+    return port._queue is queue
+
+
+@asynccontextmanager
+async def going_on(*work: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """Do several things beside the block until it is left, in a context of their own."""
+    tasks = [asyncio.create_task(_go_on(each), context=Context()) for each in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def _go_on(work: Callable[[], Awaitable[None]]) -> None:
+    await work()

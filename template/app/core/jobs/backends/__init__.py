@@ -1,0 +1,1 @@
+"""What carries jobs and runs them; the answer to `worker` chooses one."""

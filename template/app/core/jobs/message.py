@@ -1,0 +1,34 @@
+"""What travels: which job, with what, and what it belongs to. JSON, whatever carries it."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+
+
+class Message(BaseModel):
+    """A job on its way.
+
+    Attributes:
+        id: stays the same when the job is done again.
+        task: the name of the task.
+        arguments: as `Task.dump` has written them.
+        attempt: counts the runs, from 1.
+        not_before: when it may be run.
+        key: what keeps others like it away, see `Task.key`.
+        once: whether what comes twice is done once.
+        tenant: whose job it is.
+        request_id: the request that asked for it.
+        traceparent: the trace that it belongs to.
+    """
+
+    id: str
+    task: str
+    arguments: dict[str, Any]
+    attempt: int = 1
+    not_before: datetime | None = None
+    key: str | None = None
+    once: bool = False
+    tenant: str | None = None
+    request_id: str | None = None
+    traceparent: str | None = None

@@ -1,0 +1,150 @@
+"""The port by which all code enqueues jobs: `await enqueue(greet, "Ada")`.
+
+Inside of a transaction the job is sent once that is committed, and never when it is rolled back.
+A job that cannot be sent then is logged and lost: what must not be lost goes through an `Outbox`.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, Generic, ParamSpec, TypeVar
+
+import structlog
+from pydantic import BaseModel
+
+from app.core import context
+from app.core.database.handle import when_committed
+from app.core.database.types import utc_now, uuid7
+from app.core.jobs.backends.base import Queue
+from app.core.jobs.message import Message
+from app.core.jobs.scope import tenant_of_jobs
+from app.core.jobs.task import Task
+
+P = ParamSpec("P")
+R = TypeVar("R")
+log = structlog.get_logger(logger_name="app.jobs")
+
+LONGEST_KEY = timedelta(days=1)
+"""After this a key is free again, whatever became of its job."""
+RESULT_KEPT = timedelta(hours=1)
+_FIRST_LOOK, _LONGEST_LOOK = 0.02, 0.5
+
+_queue: Queue | None = None
+
+
+class JobFailedError(Exception):
+    """A job whose result was waited for has failed for good."""
+
+
+class Outcome(BaseModel):
+    """How a job ended."""
+
+    failed: bool = False
+    value: Any = None
+
+
+class Job(Generic[R]):
+    """A job that was enqueued."""
+
+    def __init__(self, task: Task[..., R], identifier: str) -> None:
+        self.task = task
+        self.id = identifier
+
+    async def result(self, wait: timedelta) -> R:
+        """Wait for what the function returns; its task has `keeps_result`.
+
+        Raises:
+            TimeoutError: the job has not ended yet.
+            JobFailedError: it failed for good.
+            RuntimeError: the task does not keep results.
+        """
+        if not self.task.keeps_result:
+            raise RuntimeError(f"the task {self.task.name!r} does not keep results")
+        store, pause = current_queue().store, _FIRST_LOOK
+        async with asyncio.timeout(wait.total_seconds()):
+            while (text := await store.get(f"result:{self.id}")) is None:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_LOOK)
+        outcome = Outcome.model_validate_json(text)
+        if outcome.failed:
+            raise JobFailedError(f"the job {self.id} has failed")
+        found: R = self.task.result_type.validate_python(outcome.value)
+        return found
+
+
+@contextmanager
+def sending_to(queue: Queue) -> Iterator[None]:
+    """Send all jobs there until the block is left."""
+    global _queue  # noqa: PLW0603 - one port for all code
+    before, _queue = _queue, queue
+    try:
+        yield
+    finally:
+        _queue = before
+
+
+def current_queue() -> Queue:
+    """Where jobs are sent to.
+
+    Raises:
+        RuntimeError: the application does not run.
+    """
+    if _queue is None:
+        raise RuntimeError("jobs are enqueued outside of the application's lifespan")
+    return _queue
+
+
+async def enqueue(task: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+    """Have a job done: as soon as what is being written here is committed, or at once.
+
+    Raises:
+        TypeError: these are not the arguments of the function.
+        ValueError: an argument is not of its type.
+        ServiceUnavailableError: outside of a transaction, when nobody takes the job.
+    """
+    queue = current_queue()
+    message = compose(task, task.dump(*args, **kwargs))
+
+    async def hand_over() -> None:
+        await send(queue, message)
+
+    await when_committed(hand_over)
+    return Job(task, message.id)
+
+
+def compose(task: Task[..., Any], arguments: dict[str, Any]) -> Message:
+    """Write a job down, with what it belongs to here and now."""
+    return Message(
+        id=uuid7().hex,
+        task=task.name,
+        arguments=arguments,
+        not_before=utc_now() + task.delay if task.delay else None,
+        key=task.key,
+        once=task.once,
+        tenant=tenant_of_jobs(),
+        request_id=context.request_id.get(),
+        traceparent=context.traceparent.get(),
+    )
+
+
+async def send(queue: Queue, message: Message) -> None:
+    """Send a job, unless another one of its key waits already."""
+    name = key_of(message)
+    seconds = LONGEST_KEY.total_seconds()
+    if name and not await queue.store.claim(name, message.id, seconds):
+        log.info("job waits already", job=message.task, key=message.key)
+        return
+    try:
+        await queue.send(message)
+    except BaseException:
+        if name:
+            await queue.store.release(name, message.id)
+        raise
+
+
+def key_of(message: Message) -> str | None:
+    """What a job's key is called in the store: each tenant has its own."""
+    if message.key is None:
+        return None
+    return f"key:{message.task}:{message.tenant or ''}:{message.key}"

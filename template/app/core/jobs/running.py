@@ -1,0 +1,123 @@
+"""How a job is run, whatever has carried it."""
+
+import asyncio
+from contextvars import Context
+from datetime import timedelta
+from time import perf_counter
+from typing import Any
+
+import structlog
+
+from app.core import context
+from app.core.database.types import utc_now
+from app.core.jobs.backends.base import Queue
+from app.core.jobs.message import Message
+from app.core.jobs.outbox import DoneBeforeError, remember
+from app.core.jobs.port import RESULT_KEPT, Outcome, key_of
+from app.core.jobs.scope import in_scope_of
+from app.core.jobs.task import DEFAULT_RETRIES, TASKS, Task
+
+log = structlog.get_logger(logger_name="app.jobs")
+
+
+class UnknownTaskError(Exception):
+    """Nobody here knows the task: another version of the service has sent it."""
+
+
+async def run(message: Message, queue: Queue, time_limit: timedelta) -> None:
+    """Run a job in a context of its own: nobody is signed in there.
+
+    A job that fails is enqueued again, as its task says, or given up; that is not raised.
+
+    Args:
+        message: the job.
+        queue: where it goes when it fails.
+        time_limit: how long a job may take whose task does not say so.
+
+    Raises:
+        Exception: what is to become of the job could not be stored, so it must come again.
+    """
+    if message.not_before is not None and message.not_before > utc_now():
+        await queue.send(message)
+        return
+    await asyncio.create_task(_run(message, queue, time_limit), context=Context())
+
+
+async def _run(message: Message, queue: Queue, time_limit: timedelta) -> None:
+    _enter(message)
+    if name := key_of(message):
+        await queue.store.release(name, message.id)
+    task, started = TASKS.get(message.task), perf_counter()
+    try:
+        value = await _do(task, message, time_limit)
+    except DoneBeforeError:
+        log.info("job was done before")
+    except Exception as error:  # noqa: BLE001 - whatever user code raises
+        await _after_failure(task, message, queue, error)
+    else:
+        duration = round((perf_counter() - started) * 1000, 2)
+        log.info("job done", duration_ms=duration, attempt=message.attempt)
+        await _keep(task, message, queue, Outcome(value=value))
+
+
+def _enter(message: Message) -> None:
+    context.request_id.set(message.request_id)
+    context.traceparent.set(message.traceparent)
+    said = {
+        "job": message.task,
+        "job_id": message.id,
+        "tenant": message.tenant,
+        "traceparent": message.traceparent,
+    }
+    context.job.set({name: value for name, value in said.items() if value is not None})
+
+
+async def _do(task: Task[..., Any] | None, message: Message, time_limit: timedelta) -> Any:
+    if task is None:
+        raise UnknownTaskError(message.task)
+    arguments = task.load(message.arguments)
+    limit = task.time_limit or time_limit
+    with in_scope_of(message.tenant):
+        async with asyncio.timeout(limit.total_seconds()):
+            if task.takes_session:
+                return await _do_in_session(task, message, arguments)
+            return _written(task, await task.function(**arguments))
+
+
+async def _do_in_session(task: Task[..., Any], message: Message, arguments: dict[str, Any]) -> Any:
+    async with task.database.session_context() as session:
+        if message.once:
+            await remember(session, task.database, message.id)
+        return _written(task, await task.function(session, **arguments))
+
+
+def _written(task: Task[..., Any], value: Any) -> Any:
+    return task.result_type.dump_python(value, mode="json") if task.keeps_result else None
+
+
+async def _after_failure(
+    task: Task[..., Any] | None, message: Message, queue: Queue, error: Exception
+) -> None:
+    retries = task.retries if task else DEFAULT_RETRIES
+    if message.attempt > retries.times:
+        log.error("job given up", attempt=message.attempt, exc_info=error)
+        await _keep(task, message, queue, Outcome(failed=True))
+        return
+    seconds = retries.wait(message.attempt)
+    log.warning(
+        "job failed and will be done again",
+        attempt=message.attempt,
+        seconds=round(seconds, 2),
+        exc_info=error,
+    )
+    later = utc_now() + timedelta(seconds=seconds)
+    again = {"attempt": message.attempt + 1, "not_before": later, "key": None}
+    await queue.send(message.model_copy(update=again))
+
+
+async def _keep(
+    task: Task[..., Any] | None, message: Message, queue: Queue, outcome: Outcome
+) -> None:
+    if task is not None and task.keeps_result:
+        seconds = RESULT_KEPT.total_seconds()
+        await queue.store.put(f"result:{message.id}", outcome.model_dump_json(), seconds)

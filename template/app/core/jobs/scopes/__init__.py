@@ -1,0 +1,1 @@
+"""Whose jobs they are."""

@@ -1,0 +1,34 @@
+"""The process that runs jobs: `python -m app.worker`."""
+
+from app.core.application import started
+from app.core.jobs.backend import BACKEND
+from app.core.jobs.finding import find_tasks
+from app.core.jobs.task import TASKS
+from app.core.logging import configure_logging
+from app.core.registry import CoreSettings
+
+
+def work(settings: CoreSettings) -> None:
+    """Run jobs until this process is told to stop; those that run by then are finished.
+
+    Raises:
+        SystemExit: nobody says where the jobs are, or they could be given to two workers at once.
+    """
+    if settings.parsed_redis_address is None:
+        raise SystemExit("configuration: the worker needs REDIS_URL (see .env.example)")
+    if BACKEND.work is None:
+        raise SystemExit("configuration: this service runs its jobs itself")
+    find_tasks()
+    limit = max([settings.jobs_time_limit_seconds, *_own_limits()])
+    if not BACKEND.holds_on and limit >= settings.jobs_redelivery_seconds:
+        raise SystemExit(
+            "configuration: JOBS_REDELIVERY_SECONDS must exceed the time limit of every task, the"
+            f" longest of which is {limit:.0f} s"
+        )
+    configure_logging(settings)
+    BACKEND.work(settings, lambda: started(settings))
+
+
+def _own_limits() -> list[float]:
+    """The time limits that tasks have of their own, in seconds."""
+    return [task.time_limit.total_seconds() for task in TASKS.values() if task.time_limit]

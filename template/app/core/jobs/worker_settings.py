@@ -1,0 +1,25 @@
+"""How a worker runs jobs."""
+
+from collections.abc import Iterator
+
+from pydantic import Field
+
+from app.core.jobs.defaults import REDELIVERY_SECONDS
+from app.core.redis.settings import RedisSettings
+
+
+class WorkerSettings(RedisSettings):
+    """How a worker runs jobs."""
+
+    jobs_redelivery_seconds: float = Field(
+        REDELIVERY_SECONDS,
+        ge=1,
+        allow_inf_nan=False,
+        description="How long after its last sign of life the jobs of a dead worker are done again",
+    )
+
+    def insecure(self) -> Iterator[str]:
+        """Name each value that production refuses, with the mend."""
+        yield from super().insecure()
+        if self.redis_enabled and self.redis_address is None:
+            yield "REDIS_URL must lead to the Redis that carries the jobs"

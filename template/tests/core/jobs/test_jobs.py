@@ -1,0 +1,366 @@
+"""The port of jobs, and how they are run, whatever carries them."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from fastapi import FastAPI
+from pydantic import BaseModel
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.config import Settings
+from app.core import context
+from app.core.discovery import import_submodules
+from app.core.jobs import JobFailedError, Outbox, Retries, enqueue, task
+from app.core.jobs.attendance import enqueue_due, tick
+from app.core.jobs.finding import find_tasks
+from app.core.jobs.outbox import OUTBOXES
+from app.core.jobs.port import current_queue
+from app.core.jobs.schedule import parse_schedule
+from app.core.jobs.task import TASKS
+from tests.core.first_database import database
+from tests.core.jobs.collected import Collected
+from tests.core.jobs.tasks import (
+    begun,
+    fail_until,
+    note,
+    note_once,
+    take_a_while,
+    take_too_long,
+    traces,
+)
+from tests.core.plugin import caller_of
+
+SOON = timedelta(seconds=20)
+
+
+class Parcel(BaseModel):
+    weight: float
+
+
+@pytest.fixture(autouse=True)
+def _no_tasks_are_left() -> Iterator[None]:
+    before = dict(TASKS)
+    yield
+    TASKS.clear()
+    TASKS.update(before)
+
+
+# --- what a task is ---
+
+
+async def test_arguments_arrive_as_they_were_sent(jobs: Collected) -> None:
+    got: list[Any] = []
+
+    @task
+    async def take(identifier: UUID, at: datetime, *, parcel: Parcel, tags: set[str]) -> None:
+        got.append((identifier, at, parcel, tags))
+
+    sent = (uuid4(), datetime.now(UTC), Parcel(weight=1.5), {"a", "b"})
+    await enqueue(take, sent[0], sent[1], parcel=sent[2], tags=sent[3])
+    json.loads(jobs.waiting[0].model_dump_json())
+    await jobs.run_all()
+    assert got == [sent]
+
+
+async def test_wrong_arguments_are_refused_at_once(jobs: Collected) -> None:
+    @task
+    async def take(number: int) -> None: ...
+
+    with pytest.raises(ValueError, match="number"):
+        await enqueue(take, "seven")  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        await enqueue(take)  # type: ignore[call-arg]
+    assert jobs.waiting == []
+
+
+def test_two_tasks_with_one_name_are_refused() -> None:
+    def make() -> None:
+        @task(name="same")
+        async def one() -> None: ...
+
+    make()
+    with pytest.raises(ValueError, match="two tasks with the name 'same'"):
+        make()
+
+
+def _sync() -> Any:
+    def function() -> None: ...
+
+    return function
+
+
+def _untyped() -> Any:
+    async def function(number) -> None: ...  # type: ignore[no-untyped-def]  # noqa: ANN001
+
+    return function
+
+
+def _starred() -> Any:
+    async def function(*numbers: int) -> None: ...
+
+    return function
+
+
+@pytest.mark.parametrize("make", [_sync, _untyped, _starred])
+def test_what_cannot_be_a_job_is_refused(make: Callable[[], Any]) -> None:
+    with pytest.raises(TypeError, match="the task"):
+        task(make())
+
+
+def test_what_is_done_once_needs_a_session_and_an_outbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TypeError, match="must take a session"):
+
+        @task(once=True)
+        async def without_session() -> None: ...
+
+    @task(once=True)
+    async def with_session(session: AsyncSession) -> None: ...
+
+    import_submodules("app.models")
+    monkeypatch.delitem(OUTBOXES, database, raising=False)
+    with pytest.raises(RuntimeError, match="needs an `Outbox`"):
+        find_tasks()
+
+
+@pytest.mark.parametrize("given", ["", "every day", "61 * * * *", timedelta()])
+def test_a_wrong_schedule_is_refused(given: str | timedelta) -> None:
+    with pytest.raises(ValueError, match="schedule"):
+        parse_schedule(given)
+
+
+def test_times_of_schedules() -> None:
+    at = datetime(2026, 2, 28, 3, 30, tzinfo=UTC)
+    nightly = parse_schedule("30 3 * * *")
+    assert nightly.after(at - timedelta(seconds=1)) == at
+    assert nightly.after(at) == at + timedelta(days=1)
+    assert parse_schedule(timedelta(minutes=20)).after(at) == at + timedelta(minutes=10)
+
+
+# --- when it is sent ---
+
+
+async def test_a_job_is_sent_after_the_commit(service: FastAPI, jobs: Collected) -> None:
+    async with database.session_context():
+        await enqueue(note, "inside")
+        assert jobs.waiting == []
+    assert [each.task for each in jobs.waiting] == [note.name]
+
+
+async def test_a_job_is_sent_after_the_outermost_commit(service: FastAPI, jobs: Collected) -> None:
+    async with database.read_session_context(), database.session_context():
+        async with database.session_context():
+            await enqueue(note, "inner")
+        assert jobs.waiting == []
+    assert len(jobs.waiting) == 1
+
+
+async def test_a_job_of_an_inner_transaction_that_fails_is_not_sent(
+    service: FastAPI, jobs: Collected
+) -> None:
+    async with database.session_context():
+        with pytest.raises(RuntimeError, match="changed my mind"):
+            await _enqueue_and_fail()
+    assert jobs.waiting == []
+
+
+async def _enqueue_and_fail() -> None:
+    async with database.session_context():
+        await enqueue(note, "never")
+        raise RuntimeError("changed my mind")
+
+
+async def test_a_request_that_fails_enqueues_nothing(service: FastAPI, jobs: Collected) -> None:
+    async with caller_of(service) as caller:
+        assert (await caller.post("/api/v1/notes/failing")).status_code == 500
+        assert jobs.waiting == []
+        assert (await caller.post("/api/v1/notes/fine")).status_code == 200
+    assert len(jobs.waiting) == 1
+
+
+async def test_what_outlives_a_transaction_sends_at_once(service: FastAPI, jobs: Collected) -> None:
+    over = asyncio.Event()
+
+    async def later() -> None:
+        await over.wait()
+        await enqueue(note, "late")
+
+    async with database.session_context():
+        started = asyncio.create_task(later())
+    over.set()
+    await started
+    assert len(jobs.waiting) == 1
+
+
+async def test_a_key_keeps_others_away_until_its_job_runs(jobs: Collected) -> None:
+    @task
+    async def count(number: int) -> None: ...
+
+    for number in range(2):
+        await enqueue(count.options(key="a"), number)
+        await enqueue(count.options(key="b"), number)
+    assert len(jobs.waiting) == 2
+    await jobs.run_all()
+    await enqueue(count.options(key="a"), 3)
+    assert len(jobs.waiting) == 1
+
+
+async def test_a_delay_is_kept(jobs: Collected) -> None:
+    await enqueue(note.options(delay=timedelta(hours=1)), "later")
+    [message] = jobs.waiting
+    assert message.not_before is not None
+    left = message.not_before - datetime.now(UTC)
+    assert timedelta(minutes=59) < left <= timedelta(hours=1)
+
+
+# --- how it is run ---
+
+
+async def test_the_process_runs_its_jobs(service: FastAPI) -> None:
+    context.traceparent.set("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+    context.request_id.set("the-request")
+    job = await enqueue(note, "here")
+    assert await job.result(SOON) == {
+        "request_id": "the-request",
+        "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "tenant": None,
+        "principal": None,
+        "client": None,
+    }
+    assert await traces("here") == [job.id]
+
+
+async def test_a_job_that_fails_is_done_again(service: FastAPI) -> None:
+    job = await enqueue(fail_until, "again", 2)
+    assert await job.result(SOON) == 3
+    assert await traces("again") == [job.id]
+
+
+async def test_a_job_that_always_fails_is_given_up(service: FastAPI) -> None:
+    job = await enqueue(fail_until, "never", 9)
+    with pytest.raises(JobFailedError):
+        await job.result(SOON)
+    assert await traces("never") == []
+    assert len(begun("never")) == 3
+
+
+async def test_a_job_has_its_time(service: FastAPI) -> None:
+    with pytest.raises(JobFailedError):
+        await (await enqueue(take_too_long)).result(SOON)
+
+
+async def test_a_job_that_nobody_knows_waits_for_who_does(jobs: Collected) -> None:
+    await enqueue(note, "x")
+    jobs.waiting[0].task = "from.the.future"
+    [message] = jobs.waiting
+    jobs.waiting.clear()
+    await _run(message, jobs)
+    assert (jobs.waiting[0].task, jobs.waiting[0].attempt) == ("from.the.future", 2)
+
+
+async def _run(message: Any, jobs: Collected) -> None:
+    from app.core.jobs.running import run  # noqa: PLC0415
+
+    await run(message, jobs, SOON)
+
+
+def test_waits_grow_and_differ() -> None:
+    retries = Retries(times=9, first=1, longest=60)
+    waits = {retries.wait(3) for _ in range(20)}
+    assert len(waits) > 1
+    assert all(2 <= wait <= 4 for wait in waits)
+    assert retries.wait(10_000) <= 60
+
+
+async def test_a_result_must_be_kept_to_be_asked_for(jobs: Collected) -> None:
+    job = await enqueue(note_once, "x")
+    with pytest.raises(RuntimeError, match="does not keep results"):
+        await job.result(SOON)
+
+
+async def test_the_end_waits_for_what_runs(committing: Settings, service: FastAPI) -> None:
+    from app.core.jobs.backends.inline import BACKEND  # noqa: PLC0415
+
+    async with BACKEND.connected(committing) as queue:
+        with_queue = current_queue()
+        assert with_queue is not queue
+        await queue.send(_message("finished"))
+    assert len(await traces("finished")) == 1
+
+
+def _message(text: str) -> Any:
+    from app.core.jobs.port import compose  # noqa: PLC0415
+
+    return compose(take_a_while, take_a_while.dump(text))
+
+
+# --- schedules ---
+
+
+async def test_what_is_due_is_enqueued_once(jobs: Collected) -> None:
+    @task(schedule=timedelta(seconds=1))
+    async def often() -> None: ...
+
+    TASKS.clear()
+    TASKS[often.name] = often
+    since = datetime.now(UTC) - timedelta(seconds=5)
+    first = await tick(jobs, since)
+    assert await tick(jobs, since) == first
+    assert await enqueue_due(jobs, often.name, first) is False
+    await tick(jobs, first)
+    assert len({message.id for message in jobs.waiting}) == len(jobs.waiting) == 2
+
+
+# --- the outbox ---
+
+
+async def waiting(outbox: Outbox) -> int:
+    async with database.session_context() as session:
+        return int(await session.scalar(select(func.count()).select_from(outbox.waiting)) or 0)
+
+
+async def test_the_outbox_sends_after_the_commit(
+    service: FastAPI, outbox: Outbox, jobs: Collected
+) -> None:
+    async with database.session_context() as session:
+        await outbox.add(session, note_once, "sure")
+        assert jobs.waiting == []
+    assert (len(jobs.waiting), await waiting(outbox)) == (1, 0)
+
+
+async def test_what_was_not_sent_is_relayed(
+    service: FastAPI, outbox: Outbox, jobs: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def die(*_: object) -> None:
+        raise ConnectionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(outbox, "_send_now", die)
+        async with database.session_context() as session:
+            job = await outbox.add(session, note_once, "relayed")
+    assert (jobs.waiting, await waiting(outbox)) == ([], 1)
+    assert await outbox.relay(jobs) == 0  # it is left to the sender for a while
+    due = datetime.now(UTC) + timedelta(minutes=1)
+    assert (await outbox.relay(jobs, due=due), await waiting(outbox)) == (1, 0)
+    jobs.waiting *= 2
+    await jobs.run_all()
+    assert await traces("relayed") == [job.id]
+
+
+async def test_the_outbox_takes_only_what_can_be_done_once(
+    service: FastAPI, outbox: Outbox
+) -> None:
+    async with database.session_context() as session:
+        with pytest.raises(TypeError, match="must take a session"):
+            await outbox.add(session, take_too_long)
+
+
+async def test_health_counts_jobs(service: FastAPI) -> None:
+    async with caller_of(service) as caller:
+        answer = await caller.get("/health/detailed")
+    assert answer.json()["components"]["jobs"]["details"]["backend"] == "none"

@@ -1,0 +1,70 @@
+"""The broker between the service and taskiq, on a real Redis."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from uuid import uuid4
+
+import pytest
+from taskiq import AckableMessage, BrokerMessage
+
+from app.config import Settings
+from app.core.jobs.backends.taskiq import MOST_WORKERS, StreamBroker
+from app.core.redis import link
+from tests.core.redis.conftest import leading_to
+from tests.core.redis.servers import own_server
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if given := os.environ.get("TEST_REDIS_URL"):
+        yield given
+        return
+    with own_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
+@pytest.fixture
+async def broker(settings: Settings, redis_url: str) -> AsyncIterator[StreamBroker]:
+    """A broker of a worker, to which every other one seems dead at once."""
+    prefix = f"test:{uuid4().hex[:12]}"
+    async with link.established(leading_to(settings, redis_url, prefix, redis_timeout=1)):
+        broker = StreamBroker(silence=0)
+        broker.read_by(link.client)
+        await broker._join()
+        yield broker
+
+
+async def put(broker: StreamBroker, **labels: float) -> None:
+    await broker.kick(BrokerMessage(task_id="a", task_name="run", message=b"job", labels=labels))
+
+
+async def length(broker: StreamBroker) -> int:
+    return int(await link.ask(lambda redis: redis.xlen(broker.stream)))
+
+
+async def test_a_job_that_is_done_leaves_the_stream(broker: StreamBroker) -> None:
+    await put(broker)
+    message = await anext(broker.listen())
+    assert isinstance(message, AckableMessage)
+    assert (message.data, await length(broker)) == (b"job", 1)
+    await message.ack()  # type: ignore[misc]
+    assert await length(broker) == 0
+
+
+async def test_a_job_that_ends_its_workers_is_given_up(broker: StreamBroker) -> None:
+    await put(broker)
+    assert len(await broker._read_new()) == 1
+    taken = [len(await broker._take_over()) for _ in range(MOST_WORKERS)]
+    assert taken == [1] * (MOST_WORKERS - 1) + [0]
+    assert await length(broker) == 0
+
+
+async def test_what_is_sent_before_there_is_a_worker_waits_for_it(
+    settings: Settings, redis_url: str
+) -> None:
+    async with link.established(leading_to(settings, redis_url, f"test:{uuid4().hex[:12]}")):
+        broker = StreamBroker(silence=60)
+        await put(broker)
+        broker.read_by(link.client)
+        message = await anext(broker.listen())
+        assert isinstance(message, AckableMessage)

@@ -1,0 +1,252 @@
+"""Jobs on a real Redis, run by real worker processes."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from fastapi import FastAPI
+from httpx2 import AsyncClient
+
+from app.config import Settings
+from app.core.application import create_app
+from app.core.jobs import enqueue
+from app.core.jobs.outbox import OUTBOXES, Outbox
+from app.core.jobs.port import compose, current_queue
+from tests.core.first_database import database
+from tests.core.jobs.conftest import make_own_tables, router
+from tests.core.jobs.tasks import begun, hang_at_first, note, note_once, take_a_while, traces
+from tests.core.migrating import as_environment
+from tests.core.plugin import Addresses, caller_of
+from tests.core.redis.conftest import leading_to
+from tests.core.redis.servers import own_server
+
+PATIENCE = 60
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+async def until(done: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for something that another process does."""
+    async with asyncio.timeout(PATIENCE):
+        while not await done():  # noqa: ASYNC110 - nobody here is told
+            await asyncio.sleep(0.05)
+
+
+@dataclass
+class Worker:
+    """A worker process."""
+
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    def lines(self) -> list[dict[str, Any]]:
+        lines = self.log.read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+@dataclass
+class Workers:
+    """The worker processes of these tests."""
+
+    variables: dict[str, str]
+    directory: Path
+    running: list[Worker] = field(default_factory=list)
+
+    def start(self) -> None:
+        log = self.directory / f"{uuid4().hex}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tests.core.jobs.worker"],
+                env={**os.environ, **self.variables},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.running.append(Worker(process, log))
+
+    def kill(self, group: int) -> None:
+        """End one of them at once, with all processes that it has started."""
+        with suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+        [killed] = [each for each in self.running if each.process.pid == group]
+        killed.process.wait(PATIENCE)
+        self.running.remove(killed)
+
+    async def all_ready(self) -> None:
+        """Wait until each has told that it is ready."""
+
+        async def ready() -> bool:
+            logs = [each.log.read_text() for each in self.running]
+            assert all(each.process.poll() is None for each in self.running), "\n".join(logs)
+            return all("worker ready" in log for log in logs)
+
+        await until(ready)
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if given := os.environ.get("TEST_REDIS_URL"):
+        yield given
+        return
+    with own_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="module")
+async def sender(
+    committing: Settings, redis_url: str, outbox: Outbox, anyio_backend: str
+) -> AsyncIterator[FastAPI]:
+    """An application whose jobs are run by workers."""
+    on_redis = leading_to(committing, redis_url, f"test:{uuid4().hex[:12]}")
+    app = create_app(on_redis, routers=[router])
+    async with app.router.lifespan_context(app):
+        await make_own_tables()
+        yield app
+
+
+@pytest.fixture(scope="module")
+async def workers(
+    sender: FastAPI,
+    redis_url: str,
+    own_databases: Addresses,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Workers]:
+    """Two workers, which run from the first test to the last one."""
+    directory = tmp_path_factory.mktemp("workers")
+    variables = {
+        **as_environment(own_databases),
+        "REDIS_ENABLED": "true",
+        "REDIS_URL": redis_url,
+        "REDIS_KEY_PREFIX": sender.state.settings.redis_key_prefix,
+        "JOBS_AT_ONCE": "2",
+        "JOBS_REDELIVERY_SECONDS": "3",
+        "JOBS_TIME_LIMIT_SECONDS": "2",
+        "TMPDIR": str(directory),
+    }
+    started = Workers(variables, directory)
+    try:
+        started.start()
+        started.start()
+        await started.all_ready()
+        yield started
+    finally:
+        for each in list(started.running):
+            started.kill(each.process.pid)
+
+
+@pytest.fixture
+async def caller(sender: FastAPI, workers: Workers) -> AsyncIterator[AsyncClient]:
+    async with caller_of(sender) as caller:
+        yield caller
+
+
+async def test_a_worker_does_what_a_request_has_enqueued(
+    caller: AsyncClient, workers: Workers
+) -> None:
+    headers = {"X-Request-ID": "of-the-request", "traceparent": TRACE}
+    job_id = (await caller.post("/api/v1/notes/hello", headers=headers)).json()
+    await until(lambda: _left("hello"))
+    assert await traces("hello") == [job_id]
+    [line] = [
+        line
+        for each in workers.running
+        for line in each.lines()
+        if line.get("job_id") == job_id and line["event"] == "job done"
+    ]
+    assert (line["job"], line["request_id"]) == (note.name, "of-the-request")
+    assert "subject" not in line
+
+
+async def _left(text: str, times: int = 1) -> bool:
+    return len(await traces(text)) >= times
+
+
+async def _begun(text: str) -> bool:
+    return bool(begun(text))
+
+
+async def test_a_result_comes_back(caller: AsyncClient) -> None:
+    job = await enqueue(note, "result")
+    assert (await job.result(timedelta(seconds=PATIENCE)))["principal"] is None
+
+
+async def test_a_request_whose_commit_fails_enqueues_nothing(caller: AsyncClient) -> None:
+    assert (await caller.post("/api/v1/notes/failing")).status_code == 500
+    await (await enqueue(note, "after")).result(timedelta(seconds=PATIENCE))
+    assert await traces("failing") == []
+
+
+async def test_what_the_outbox_has_is_done(caller: AsyncClient) -> None:
+    job_id = (await caller.post("/api/v1/sure-notes/sure")).json()
+    await until(lambda: _left("sure"))
+    assert await traces("sure") == [job_id]
+
+
+async def test_what_the_outbox_sends_twice_is_done_once(sender: FastAPI, workers: Workers) -> None:
+    async with database.session_context() as session:
+        job = await OUTBOXES[database].add(session, note_once, "twice")
+    await until(lambda: _left("twice"))
+    again = compose(note_once, note_once.dump("twice"))
+    await current_queue().send(again.model_copy(update={"id": job.id}))
+    await until(lambda: _said("job was done before", job.id, workers))
+    assert await traces("twice") == [job.id]
+
+
+async def _said(event: str, job_id: str, workers: Workers) -> bool:
+    lines = [line for each in workers.running for line in each.lines()]
+    return any(line["event"] == event and line.get("job_id") == job_id for line in lines)
+
+
+async def test_a_delayed_job_is_done_at_its_time(caller: AsyncClient) -> None:
+    job = await enqueue(note.options(delay=timedelta(seconds=0.3)), "later")
+    before = asyncio.get_running_loop().time()
+    await job.result(timedelta(seconds=PATIENCE))
+    assert asyncio.get_running_loop().time() - before > 0.25
+
+
+async def test_health_counts_workers_and_jobs(caller: AsyncClient, sender: FastAPI) -> None:
+    await until(lambda: _counts(2))
+    sender.state.health._asked_at = float("-inf")
+    answer = (await caller.get("/health/detailed")).json()["components"]["jobs"]
+    assert answer["status"] == "up"
+    assert answer["details"]["workers"] >= 2
+
+
+async def _counts(workers: int) -> bool:
+    return int((await current_queue().look())["workers"]) >= workers
+
+
+async def test_schedules_come_once(caller: AsyncClient) -> None:
+    await until(lambda: _left("tick", 3))
+    ids = await traces("tick")
+    assert len(set(ids)) == len(ids)
+
+
+async def test_the_job_of_a_killed_worker_is_done_once(
+    caller: AsyncClient, workers: Workers
+) -> None:
+    job = await enqueue(hang_at_first, "killed")
+    await until(lambda: _begun("killed"))
+    workers.kill(os.getpgid(begun("killed")[0]))
+    await until(lambda: _left("killed"))
+    assert len(begun("killed")) == 2
+    assert await traces("killed") == [job.id]
+
+
+async def test_a_worker_that_stops_finishes_its_job(caller: AsyncClient, workers: Workers) -> None:
+    await enqueue(take_a_while, "stopped")
+    await until(lambda: _begun("stopped"))
+    [left] = workers.running
+    left.process.send_signal(signal.SIGTERM)
+    assert left.process.wait(PATIENCE) == 0
+    assert len(await traces("stopped")) == len(begun("stopped")) == 1
