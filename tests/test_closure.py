@@ -45,6 +45,10 @@ TRACES = {
     "external_api": r"external|bybit|api_network",
     "gateway": r"gateway|upstream|8001",
     "encryption": r"master_key",
+    "worker": r"worker",
+    "celery": r"celery",
+    "taskiq": r"taskiq",
+    "arq": r"\barq\b",
 }
 """How a piece that is off would show in the environment or in compose."""
 

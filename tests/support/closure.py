@@ -4,10 +4,8 @@ No combination is left out, and few are looked at: whether a file and what it im
 depends on the pieces of the two only.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache, cached_property
 
 from tests.support.contents import Contents
@@ -19,29 +17,11 @@ from tests.support.imports import (
 )
 from tests.support.matrix import Matrix
 from tests.support.render import Renderer
-from tests.support.requirements import PROJECT_FILE, normalised
+from tests.support.requirements import declarations
 from tests.support.template import Answers, Template
 
 Reader = Callable[[str], Iterable[str]]
 """Names modules or packages that a Python text imports."""
-
-SECTION = re.compile(r"^(dependencies|dev) = \[$")
-REQUIREMENT = re.compile(r'^    "([\w.-]+)')
-
-
-@dataclass(frozen=True)
-class Declaration:
-    """A line of pyproject.toml that asks for a package.
-
-    Attributes:
-        package: its normalised name.
-        piece: the one with which it is asked for; None when it always is.
-        in_production: whether it is asked for outside of development.
-    """
-
-    package: str
-    piece: str | None
-    in_production: bool
 
 
 class Closure:
@@ -52,6 +32,7 @@ class Closure:
         self.matrix = Matrix(template)
         self.renderer = Renderer(template)
         self.paths = [path for path in sorted(self.renderer.sources) if path.endswith(".py")]
+        self.declarations = declarations(template)
         self._contents = Contents(self.matrix, self.renderer)
         self._modules: Reader = cache(lambda text: frozenset(imported_modules(text)))
         self._packages: Reader = cache(external_packages)
@@ -108,22 +89,6 @@ class Closure:
     def imported(self) -> set[str]:
         """Name all packages that any file imports."""
         return set(self._importing)
-
-    @cached_property
-    def declarations(self) -> list[Declaration]:
-        """What the project file asks for, line by line."""
-        found = []
-        section = ""
-        for block in self.template.blocks(self.renderer.sources[PROJECT_FILE]):
-            for line in block.lines:
-                if begins := SECTION.match(line):
-                    section = begins.group(1)
-                elif line == "]":
-                    section = ""
-                elif section and (asks := REQUIREMENT.match(line)):
-                    name = normalised(asks.group(1))
-                    found.append(Declaration(name, block.piece, section == "dependencies"))
-        return found
 
     @cached_property
     def _importing(self) -> Mapping[str, set[str]]:

@@ -3,15 +3,38 @@
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from packaging.requirements import Requirement
 
 from tests.support.matrix import Matrix
 from tests.support.render import Renderer
-from tests.support.template import Template
+from tests.support.template import SUFFIX, Template
 
 PROJECT_FILE = "pyproject.toml"
+SECTION = re.compile(r"^(dependencies|dev) = \[$")
+REQUIREMENT = re.compile(r'^    "([^"]+)",$')
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """A line of pyproject.toml that asks for a package.
+
+    Attributes:
+        requirement: what is asked for.
+        piece: the one with which it is asked for; None when it always is.
+        in_production: whether it is asked for outside of development.
+    """
+
+    requirement: Requirement
+    piece: str | None
+    in_production: bool
+
+    @property
+    def package(self) -> str:
+        """Its normalised name."""
+        return normalised(self.requirement.name)
 
 
 def normalised(name: str) -> str:
@@ -29,23 +52,36 @@ def declared(project: Mapping[str, Any]) -> dict[str, list[Requirement]]:
     }
 
 
+def declarations(template: Template) -> list[Declaration]:
+    """Read what the project file asks for, line by line, without rendering it."""
+    found = []
+    section = ""
+    for block in template.blocks(f"{PROJECT_FILE}{SUFFIX}"):
+        for line in block.lines:
+            if begins := SECTION.match(line):
+                section = begins.group(1)
+            elif line == "]":
+                section = ""
+            elif section and (asks := REQUIREMENT.match(line)):
+                requirement = Requirement(asks.group(1))
+                found.append(Declaration(requirement, block.piece, section == "dependencies"))
+    return found
+
+
 def projects(template: Template) -> Iterator[Mapping[str, Any]]:
-    """Give each distinct pyproject.toml of a rendered service, parsed."""
-    matrix, renderer = Matrix(template), Renderer(template)
-    switches = template.switches(renderer.sources[PROJECT_FILE])
-    for projection in matrix.projections(switches):
-        yield tomllib.loads(renderer.content(PROJECT_FILE, projection.answers).decode())
+    """Give the pyproject.toml of services in which each pair of answers occurs, parsed."""
+    renderer = Renderer(template)
+    for answers in Matrix(template).covering():
+        yield tomllib.loads(renderer.content(PROJECT_FILE, answers).decode())
 
 
 def requirements(template: Template) -> dict[str, list[Requirement]]:
     """Give all requirements of any rendered service by normalised name."""
     found: dict[str, list[Requirement]] = {}
-    for project in projects(template):
-        for group in declared(project).values():
-            for requirement in group:
-                known = found.setdefault(normalised(requirement.name), [])
-                if requirement not in known:
-                    known.append(requirement)
+    for each in declarations(template):
+        known = found.setdefault(each.package, [])
+        if each.requirement not in known:
+            known.append(each.requirement)
     return found
 
 
