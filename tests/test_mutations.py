@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.answers import Resolver
+from tests.support.contents import Contents
+from tests.support.matrix import Matrix
 from tests.support.render import Renderer, Tree
 from tests.support.runs import environment, redis_program, vault_program
 from tests.support.template import Template
@@ -15,10 +17,15 @@ from tests.support.template import Template
 TEMPLATE = Template()
 RENDERER = Renderer(TEMPLATE)
 REGISTRY = "app/core/registry.py"
+PYTEST = (sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider")
 
 # The registry is the same for all databases, and this one needs no server.
-ANSWERS = {"database": "sqlite", "auth": "oidc", "encryption": True}
+ANSWERS = {"database": "sqlite", "auth": "oidc", "encryption": True, "gateway": True}
 TREE: Tree = RENDERER.tree(Resolver(TEMPLATE).resolve(ANSWERS))
+LOCAL: Tree = RENDERER.tree(
+    Resolver(TEMPLATE).resolve({"database": "sqlite", "auth": "local", "tenancy": True})
+)
+"""Two services that have all pieces between them."""
 
 PARTS = {
     "app/core/http/piece.py": ("lifespan", "checks"),
@@ -44,8 +51,24 @@ def without(source: str, entry: ast.expr) -> str:
     return "".join(lines)
 
 
-SOURCE = TREE[REGISTRY].decode()
-PIECES = entries(SOURCE, "PIECES")
+def pieces(tree: Tree) -> dict[str, ast.expr]:
+    """Give the lines of a registry, by the names of the pieces."""
+    return {ast.unparse(entry): entry for entry in entries(tree[REGISTRY].decode(), "PIECES")}
+
+
+PIECES = {
+    **{name: (LOCAL, entry) for name, entry in pieces(LOCAL).items()},
+    **{name: (TREE, entry) for name, entry in pieces(TREE).items()},
+}
+
+
+def test_all_pieces_are_among_them() -> None:
+    """Whatever piece some answers bring, one of the two services has it."""
+    contents = Contents(Matrix(TEMPLATE), RENDERER)
+    found = {
+        name for each in contents.of(REGISTRY) for name in pieces({REGISTRY: each.text.encode()})
+    }
+    assert found == PIECES.keys()
 
 
 def test_registry_does_not_depend_on_the_database() -> None:
@@ -54,10 +77,11 @@ def test_registry_does_not_depend_on_the_database() -> None:
         assert RENDERER.content(REGISTRY, answers) == TREE[REGISTRY]
 
 
-@pytest.mark.parametrize("piece", PIECES, ids=ast.unparse)
-def test_piece_is_missed(piece: ast.expr, tmp_path: Path) -> None:
-    RENDERER.write(TREE, tmp_path)
-    (tmp_path / REGISTRY).write_text(without(SOURCE, piece), "utf-8")
+@pytest.mark.parametrize("piece", PIECES)
+def test_piece_is_missed(piece: str, tmp_path: Path) -> None:
+    tree, entry = PIECES[piece]
+    RENDERER.write(tree, tmp_path)
+    (tmp_path / REGISTRY).write_text(without(tree[REGISTRY].decode(), entry), "utf-8")
     done = own_tests(tmp_path)
     # Tests are red (test_services.py shows them green with the complete registry); a service that
     # cannot even be imported would end with another status.
@@ -112,7 +136,6 @@ def test_vault_is_missed(line: str, tmp_path: Path) -> None:
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
 
 
-TENANTS: Tree = RENDERER.tree(Resolver(TEMPLATE).resolve({**ANSWERS, "tenancy": True}))
 EVERYBODY = {path: TREE[path] for path in ["app/core/cache/owners/everybody.py"]}
 REDIS_UNPLUGGED = {
     "settings": (REGISTRY, "    RedisSettings,\n", ""),
@@ -133,9 +156,9 @@ def test_redis_is_missed(line: str, tmp_path: Path) -> None:
     if redis_program() is None:
         pytest.skip("no redis-server program")
     path, plugged, unplugged = REDIS_UNPLUGGED[line]
-    source = TENANTS[path].decode()
+    source = LOCAL[path].decode()
     assert plugged in source
-    RENDERER.write({**TENANTS, **EVERYBODY}, tmp_path)
+    RENDERER.write({**LOCAL, **EVERYBODY}, tmp_path)
     (tmp_path / path).write_text(source.replace(plugged, unplugged, 1), "utf-8")
     done = own_tests(tmp_path, "tests/core/redis", "tests/core/test_cached_by_tenant.py")
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
@@ -154,16 +177,7 @@ def test_settings_of_the_outside_api_are_missed(tmp_path: Path) -> None:
 def own_tests(directory: Path, *which: str) -> "subprocess.CompletedProcess[str]":
     """Run the foundation's tests of a service until the first that fails."""
     return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-x",
-            "-p",
-            "no:cacheprovider",
-            *(which or ["tests/core"]),
-        ],
+        [*PYTEST, *(which or ["tests/core"])],
         cwd=directory,
         env=environment(),
         check=False,
