@@ -190,7 +190,7 @@ def test_presets_are_legal_and_differ() -> None:
     """Every preset gives legal answers, and no two give the same."""
     presets = Matrix(Template()).presets()
     resolved = [{**answers, "preset": ""} for answers in presets.values()]
-    assert {"minimal", "standard"} <= presets.keys()
+    assert {"minimal", "standard", "saas", "multitenant", "trading", "platform"} <= presets.keys()
     assert all(resolved.count(answers) == 1 for answers in resolved)
 
 

@@ -178,7 +178,10 @@ class Matrix:
         ]
 
     def covering(
-        self, names: Iterable[str] | None = None, fixed: Mapping[str, Any] | None = None
+        self,
+        names: Iterable[str] | None = None,
+        fixed: Mapping[str, Any] | None = None,
+        first: Iterable[Answers] = (),
     ) -> list[Answers]:
         """Choose few combinations in which each legal pair of answers occurs.
 
@@ -188,16 +191,21 @@ class Matrix:
         Args:
             names: only pairs of answers to these questions.
             fixed: only combinations with these answers.
+            first: combinations that are among them in any case.
         """
         fixed = fixed or {}
         missing = dict.fromkeys(_pair_key(*pair) for pair in self.pairs(names, fixed))
-        rows = []
+        rows = list(first)
+        for row in rows:
+            self._take_out(row, missing)
         while missing:
-            row = self._row(missing, names, fixed)
-            rows.append(row)
-            for pair in self._pairs_of(row):
-                missing.pop(pair, None)
+            rows.append(self._row(missing, names, fixed))
+            self._take_out(rows[-1], missing)
         return rows
+
+    def _take_out(self, row: Answers, missing: dict[tuple[str, ...], None]) -> None:
+        for pair in self._pairs_of(row):
+            missing.pop(pair, None)
 
     def _row(
         self,
@@ -216,7 +224,10 @@ class Matrix:
         for name in self._ordered(names):
             if name not in chosen:
                 candidates = self.projections((name,), chosen)
-                values = [projection.answers[name] for projection in candidates]
+                # Of equal ones the first: what is off costs less when it is run.
+                values = sorted(
+                    (projection.answers[name] for projection in candidates), key=_is_something
+                )
                 gains = [self._gain({**chosen, name: value}, name, missing) for value in values]
                 chosen[name] = values[gains.index(max(gains))]
         return self.resolver.resolve(chosen)
@@ -277,6 +288,10 @@ class Matrix:
             if question.computed:
                 completed[question.name] = self.resolver.default(question, completed)
         return completed
+
+
+def _is_something(value: Any) -> bool:
+    return bool(value) and value != "none"
 
 
 def _pair_key(first: tuple[str, Any], second: tuple[str, Any]) -> tuple[str, ...]:

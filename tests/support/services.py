@@ -49,13 +49,14 @@ class Services:
 
     @cached_property
     def chosen(self) -> list[Service]:
-        """Few services, in which each legal pair of answers is run, and each value of the texts.
+        """All presets, and few other services, in which each legal pair of answers is run.
 
         Free answers are only printed, or change addresses for people to open, so each further
         value of them is run with one service: the preset that needs the least.
         """
         usual = {name: self.matrix.resolver.resolve()[name] for name in self._free}
-        rows = self._distinct(self.matrix.covering(self._switches(), usual))
+        presets = self.matrix.presets().values()
+        rows = self._distinct(self.matrix.covering(self._switches(), usual, first=presets))
         written = self._distinct(
             self.matrix.resolver.resolve({"preset": "minimal", **answers})
             for answers in self._free_answers()
