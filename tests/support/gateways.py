@@ -91,7 +91,7 @@ def gateway_running(place: Path, **answers: object) -> Iterator[Gateway]:
     def rendered(name: str, given: Answers) -> Path:
         return renderer.write(renderer.tree(resolver.resolve(given)), place / name)
 
-    usual: Answers = {"database": "sqlite", "auth": "oidc", **answers}
+    usual: Answers = {"database": "sqlite", "redis": False, "auth": "oidc", **answers}
     with ExitStack() as stack:
         front = rendered("gateway", {**usual, "gateway": True})
         issuer = stack.enter_context(token_issuer(front))
