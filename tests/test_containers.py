@@ -48,7 +48,7 @@ PATIENCE = 90.0
 """Seconds after which something that should happen is taken as never happening."""
 
 LARGEST_SERVICE = 120_000_000
-"""Bytes that the service and its libraries may add to the base image, so that both stay under 250 MB
+"""Bytes that the service and its libraries may add to the base image: the two stay under 250 MB
 (the official python:3.13-slim has some 125)."""
 
 TERMINATED = {0, 128 + signal.SIGTERM}
