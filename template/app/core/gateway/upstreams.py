@@ -271,22 +271,27 @@ async def connect(name: str, upstream: Upstream) -> AsyncIterator[Connected]:
         yield Connected(name, upstream, session)
 
 
-_running: dict[int, dict[str, Connected]] = {}
-"""The upstreams of each application that runs, by its settings."""
+_running: dict[int, list[dict[str, Connected]]] = {}
+"""The upstreams of each application that runs, by its settings: one may run within another."""
 
 
 @asynccontextmanager
 async def running(settings: "CoreSettings") -> AsyncIterator[None]:
     """Be connected to the upstreams in this block."""
     async with AsyncExitStack() as stack:
-        _running[id(settings)] = {
+        mine = {
             name: await stack.enter_async_context(connect(name, each))
             for name, each in settings.gateway_upstreams.items()
         }
-        stack.callback(_running.pop, id(settings))
-        yield
+        _running.setdefault(id(settings), []).append(mine)
+        try:
+            yield
+        finally:
+            _running[id(settings)].remove(mine)
+            if not _running[id(settings)]:
+                del _running[id(settings)]
 
 
 def connected(settings: "CoreSettings", name: str) -> Connected:
     """Give an upstream of an application that runs."""
-    return _running[id(settings)][name]
+    return _running[id(settings)][-1][name]

@@ -17,7 +17,7 @@ from app.core.database.layout import DATABASES
 from app.core.settings import load_settings
 from tests.core.issuing.provider import PRODUCTION
 from tests.core.migrating import as_environment, migrate
-from tests.core.mounted import mounted_files
+from tests.core.mounted import ADDRESSES, mounted_files
 from tests.core.plugin import Addresses
 from tests.core.vault.conftest import Lines, enter
 from tests.core.vault.servers import Place, Vault, new_place
@@ -212,7 +212,7 @@ def test_a_service_whose_vault_says_nothing_ends_in_time_with_one_line(
 
 def production(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENVIRONMENT", "production")
-    for name, value in {**PRODUCTION, **mounted_files(Path.cwd())}.items():
+    for name, value in {**PRODUCTION, **ADDRESSES, **mounted_files(Path.cwd())}.items():
         monkeypatch.setenv(name, value)
     place.change(SECRET_KEY=SAID, ALLOWED_HOSTS="api.example.com")
 
