@@ -23,7 +23,9 @@ PYTEST = (sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider")
 ANSWERS = {"database": "sqlite", "auth": "oidc", "encryption": True, "gateway": True}
 TREE: Tree = RENDERER.tree(Resolver(TEMPLATE).resolve(ANSWERS))
 LOCAL: Tree = RENDERER.tree(
-    Resolver(TEMPLATE).resolve({"database": "sqlite", "auth": "local", "tenancy": True})
+    Resolver(TEMPLATE).resolve(
+        {"database": "sqlite", "auth": "local", "tenancy": True, "worker": "none"}
+    )
 )
 """Two services that have all pieces between them."""
 
@@ -161,6 +163,26 @@ def test_redis_is_missed(line: str, tmp_path: Path) -> None:
     RENDERER.write({**LOCAL, **EVERYBODY}, tmp_path)
     (tmp_path / path).write_text(source.replace(plugged, unplugged, 1), "utf-8")
     done = own_tests(tmp_path, "tests/core/redis", "tests/core/test_cached_by_tenant.py")
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
+
+
+JOBS_UNPLUGGED = {
+    "settings": (REGISTRY, "    WorkerSettings,\n", ""),
+    "backend": ("app/core/jobs/backend.py", "backends.taskiq", "backends.inline"),
+}
+"""The same for the worker."""
+
+
+@pytest.mark.parametrize("line", JOBS_UNPLUGGED)
+def test_worker_is_missed(line: str, tmp_path: Path) -> None:
+    if redis_program() is None:
+        pytest.skip("no redis-server program")
+    path, plugged, unplugged = JOBS_UNPLUGGED[line]
+    source = TREE[path].decode()
+    assert plugged in source
+    RENDERER.write(TREE, tmp_path)
+    (tmp_path / path).write_text(source.replace(plugged, unplugged, 1), "utf-8")
+    done = own_tests(tmp_path, "tests/core/jobs")
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
 
 

@@ -1,5 +1,6 @@
 """What can only be seen from outside of the process."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -120,7 +121,7 @@ def test_missing_settings_end_the_start_in_a_line_each(tmp_path: Path) -> None:
         check=False,
         capture_output=True,
         text=True,
-        env={"PYTHONPATH": str(Path.cwd())},
+        env={"PYTHONPATH": os.pathsep.join((str(Path.cwd()), os.environ.get("PYTHONPATH", "")))},
         cwd=tmp_path,
         timeout=30,
     )
