@@ -171,12 +171,13 @@ def _raw(upstream: Upstream) -> Answer:
         try:
             while True:
                 upstream.raw_heads.append(await reader.readuntil(b"\r\n\r\n"))
-                if upstream.raw is None:
+                raw = upstream.raw  # the test may change it as soon as it has the answer
+                if raw is None:
                     await reader.read()  # until the gateway hangs up
                     break
-                writer.write(upstream.raw)
+                writer.write(raw)
                 await writer.drain()
-                if not upstream.raw.endswith(b"kept"):
+                if not raw.endswith(b"kept"):
                     break
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
