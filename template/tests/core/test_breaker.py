@@ -1,6 +1,7 @@
 """What does not answer is not asked again and again."""
 
 import asyncio
+from typing import NoReturn
 
 import pytest
 
@@ -87,3 +88,20 @@ def test_an_attempt_from_before_does_not_close_it(breaker: Breaker) -> None:
     with breaker.attempt():
         open_it(breaker)
     assert state_of(breaker) is State.OPEN
+
+
+def test_a_probe_that_takes_long_does_not_keep_the_next_out(breaker: Breaker, clock: Clock) -> None:
+    open_it(breaker)
+    clock.now += 10
+
+    def overtaken() -> NoReturn:
+        assert state_of(breaker) is State.OPEN
+        clock.now += 10
+        with breaker.attempt():
+            assert state_of(breaker) is State.OPEN
+        assert state_of(breaker) is State.CLOSED
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError), breaker.attempt():
+        overtaken()
+    assert (state_of(breaker), breaker.failures_in_a_row) == (State.CLOSED, 1)
