@@ -15,6 +15,7 @@ from aiohttp import (
     ClientOSError,
     ClientRequest,
     ClientResponse,
+    ClientResponseError,
     ClientSession,
     ClientTimeout,
     ClientWebSocketResponse,
@@ -51,6 +52,8 @@ UNAVAILABLE = frozenset({502, 503, 504})
 PROBE_SECONDS = 2.0
 _KEPT_SECONDS = 3.0
 """How long an idle connection is kept: less than servers do, which would close it under us."""
+_LONGEST_FIELD = 131_072
+"""Bytes. Longer than what a caller can have an upstream repeat: a target or a header, encoded."""
 _HEARTBEAT_SECONDS = 30.0
 _CLOSING_SECONDS = 5.0
 _AUTOMATIC = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
@@ -173,10 +176,13 @@ class Connected:
                 async with asyncio.timeout(self.upstream.timeout):
                     return await self._connecting(ask)
             except WSServerHandshakeError as error:
-                if not 400 <= error.status < 500:
+                # Any caller may ask for one where there are only pages: no failure of the upstream.
+                if error.status in UNAVAILABLE:
                     raise
-                refusal = error.status
-        raise HTTPException(refusal, f"{self.name} refuses this WebSocket")
+                status = error.status
+        if 400 <= status < 500:
+            raise HTTPException(status, f"{self.name} refuses this WebSocket")
+        raise ExternalServiceError(f"{self.name} has no WebSocket there")
 
     async def _connecting(self, ask: "Callable[[], Awaitable[AnswerT]]") -> AnswerT:
         """Ask again when there was no connection, so that nothing can have arrived."""
@@ -207,7 +213,9 @@ class Connected:
             raise ExternalServiceError(f"{self.name} has not answered properly") from error
 
     def _log(self, error: Exception) -> None:
-        log.warning("upstream fails", upstream=self.name, reason=f"{type(error).__name__}: {error}")
+        # The other text of these names the address with its query, where secrets may be.
+        said = error.message if isinstance(error, ClientResponseError) else error
+        log.warning("upstream fails", upstream=self.name, reason=f"{type(error).__name__}: {said}")
 
     async def probe(self) -> Details:
         """Ask for its health, whatever the breaker says.
@@ -251,7 +259,7 @@ async def _once(request: ClientRequest, handler: ClientHandlerType) -> ClientRes
         raise ClientError(f"{type(error).__name__}: {error}") from error
     if "Upgrade" in request.headers and 300 <= answer.status < 400:
         answer.close()
-        raise ClientError(f"a WebSocket is redirected ({answer.status})")
+        raise WSServerHandshakeError(answer.request_info, (), status=answer.status)
     return answer
 
 
@@ -262,6 +270,8 @@ async def connect(name: str, upstream: Upstream) -> AsyncIterator[Connected]:
         auto_decompress=False,
         connector=TCPConnector(limit=0, keepalive_timeout=_KEPT_SECONDS),
         cookie_jar=DummyCookieJar(),
+        max_field_size=_LONGEST_FIELD,
+        max_line_size=_LONGEST_FIELD,
         middlewares=(_once,),
         skip_auto_headers=_AUTOMATIC,
         timeout=ClientTimeout(

@@ -258,6 +258,16 @@ def test_an_upload_that_stops_is_given_up(gateway: Gateway) -> None:
         assert connection.recv(65_536).startswith(b"HTTP/1.1 408")
 
 
+def test_an_answer_that_is_not_read_is_given_up(gateway: Gateway) -> None:
+    """Else one caller could take all places at an upstream for as long as it likes."""
+    end = monotonic() + 10
+    with by_hand(gateway, "GET", "narrow/download"):
+        while gateway.client.get("/narrow/answer").status_code != 503:
+            assert monotonic() < end
+        while gateway.client.get("/narrow/answer").status_code != 200:
+            assert monotonic() < end
+
+
 def test_the_access_log_names_the_upstream_and_nothing_else(gateway: Gateway) -> None:
     gateway.client.get("/app/some/path?with=query", headers={"X-Request-ID": "logged"})
     end = monotonic() + 5
