@@ -48,6 +48,7 @@ class Breaker:
         failures: so many in a row open it.
         rest: seconds until a probe may pass.
         counted: exceptions that are failures; others say that there was an answer.
+        silent: exceptions that say nothing, although they may be of a kind that is counted.
         clock: seconds of a clock that never goes back.
     """
 
@@ -58,6 +59,7 @@ class Breaker:
         failures: int = 5,
         rest: float = 10.0,
         counted: tuple[type[Exception], ...] = (Exception,),
+        silent: tuple[type[Exception], ...] = (),
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.name = name
@@ -65,6 +67,7 @@ class Breaker:
         self._failures = failures
         self._rest = rest
         self._counted = counted
+        self._silent = silent
         self._clock = clock
         self._open_until: float | None = None
         self._probing_until = float("-inf")
@@ -96,6 +99,8 @@ class Breaker:
             self._probing_until = self._clock() + self._rest
         try:
             yield
+        except self._silent:
+            raise
         except self._counted:
             self.failed(probe=probe)
             raise

@@ -56,6 +56,18 @@ def test_an_answer_that_is_an_error_is_an_answer(breaker: Breaker) -> None:
     assert state_of(breaker) is State.CLOSED
 
 
+def test_what_says_nothing_neither_closes_nor_opens_it(clock: Clock) -> None:
+    breaker = Breaker("upstream", failures=2, silent=(KeyError,), clock=clock)
+    fail(breaker)
+    for _ in range(2):
+        fail(breaker, KeyError())
+    assert (state_of(breaker), breaker.failures_in_a_row) == (State.CLOSED, 1)
+    fail(breaker)
+    clock.now += 10
+    fail(breaker, KeyError())
+    assert state_of(breaker) is State.HALF_OPEN
+
+
 def test_one_probe_passes_and_closes_it(breaker: Breaker, clock: Clock) -> None:
     open_it(breaker)
     clock.now += 10

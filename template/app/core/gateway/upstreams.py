@@ -66,6 +66,14 @@ class _UnavailableAnswer(Exception):  # noqa: N818 - not an error: an answer tha
         self.answer = answer
 
 
+class _BrokenOffError(ClientError):
+    """The connection has ended before the answer began."""
+
+
+class _UploadCutError(ClientError):
+    """The same while the caller was sending: a refusal may have been lost with the connection."""
+
+
 class Connected:
     """An upstream while the service runs.
 
@@ -79,7 +87,10 @@ class Connected:
         self.name = name
         self.upstream = upstream
         self.breaker = Breaker(
-            f"upstream {name}", failures=upstream.breaker_failures, rest=upstream.breaker_rest
+            f"upstream {name}",
+            failures=upstream.breaker_failures,
+            rest=upstream.breaker_rest,
+            silent=(_UploadCutError,),
         )
         self.in_use = 0
         self._session = session
@@ -131,13 +142,18 @@ class Connected:
         self, method: str, target: str, headers: CIMultiDict[str], caller: Caller
     ) -> ClientResponse:
         async def ask() -> ClientResponse:
-            return await self._session.request(
-                method,
-                self.address(target),
-                headers=headers,
-                data=caller.body() if caller.has_body else None,
-                allow_redirects=False,
-            )
+            try:
+                return await self._session.request(
+                    method,
+                    self.address(target),
+                    headers=headers,
+                    data=caller.body() if caller.has_body else None,
+                    allow_redirects=False,
+                )
+            except _BrokenOffError as error:
+                if caller.body_is_over:
+                    raise
+                raise _UploadCutError(str(error)) from error
 
         try:
             with self.breaker.attempt():
@@ -256,7 +272,7 @@ async def _once(request: ClientRequest, handler: ClientHandlerType) -> ClientRes
         raise
     except (ClientOSError, ServerDisconnectedError) as error:
         # The client itself would send idempotent requests twice; some of them do something.
-        raise ClientError(f"{type(error).__name__}: {error}") from error
+        raise _BrokenOffError(f"{type(error).__name__}: {error}") from error
     if "Upgrade" in request.headers and 300 <= answer.status < 400:
         answer.close()
         raise WSServerHandshakeError(answer.request_info, (), status=answer.status)

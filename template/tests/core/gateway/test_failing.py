@@ -192,3 +192,14 @@ def test_callers_cannot_open_the_breaker(gateway: Gateway) -> None:
         assert late.status_code == 504
     gateway.upstream.raw = ANSWER
     assert gateway.client.get("/fragile/x").status_code == 200
+
+
+def test_an_upload_that_is_cut_off_says_nothing(gateway: Gateway) -> None:
+    """The upstream may have refused it early; else any caller of such a one opens the breaker."""
+    rest(gateway)
+    gateway.upstream.raw = b""
+    body = bytes(20_000_000)
+    answers = [gateway.client.post("/fragile/x", content=body).status_code for _ in range(3)]
+    assert answers == [502] * 3
+    gateway.upstream.raw = ANSWER
+    assert gateway.client.get("/fragile/x").status_code == 200
