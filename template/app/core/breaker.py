@@ -2,7 +2,8 @@
 
 Closed, every attempt passes. After so many failures in a row it opens, and attempts are refused at
 once. When it has rested it is half open: one attempt passes as a probe, and what becomes of it
-closes the breaker or opens it anew.
+closes the breaker or opens it anew. A probe that takes longer than the rest keeps nobody out: how
+long it takes may be its caller's doing.
 
 The pattern: Michael T. Nygard, *Release It!*, "Circuit Breaker".
 """
@@ -47,6 +48,7 @@ class Breaker:
         failures: so many in a row open it.
         rest: seconds until a probe may pass.
         counted: exceptions that are failures; others say that there was an answer.
+        silent: exceptions that say nothing, although they may be of a kind that is counted.
         clock: seconds of a clock that never goes back.
     """
 
@@ -57,6 +59,7 @@ class Breaker:
         failures: int = 5,
         rest: float = 10.0,
         counted: tuple[type[Exception], ...] = (Exception,),
+        silent: tuple[type[Exception], ...] = (),
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.name = name
@@ -64,16 +67,17 @@ class Breaker:
         self._failures = failures
         self._rest = rest
         self._counted = counted
+        self._silent = silent
         self._clock = clock
         self._open_until: float | None = None
-        self._probing = False
+        self._probing_until = float("-inf")
 
     @property
     def state(self) -> State:
         """Whether the next attempt passes."""
         if self._open_until is None:
             return State.CLOSED
-        if self._probing or self._clock() < self._open_until:
+        if self._clock() < max(self._open_until, self._probing_until):
             return State.OPEN
         return State.HALF_OPEN
 
@@ -91,9 +95,12 @@ class Breaker:
         if state is State.OPEN:
             raise BreakerOpenError(self.name, self.retry_after)
         probe = state is State.HALF_OPEN
-        self._probing = self._probing or probe
+        if probe:
+            self._probing_until = self._clock() + self._rest
         try:
             yield
+        except self._silent:
+            raise
         except self._counted:
             self.failed(probe=probe)
             raise
@@ -104,7 +111,7 @@ class Breaker:
             self.succeeded(probe=probe)
         finally:
             if probe:
-                self._probing = False
+                self._probing_until = float("-inf")
 
     @property
     def retry_after(self) -> float:
@@ -117,7 +124,8 @@ class Breaker:
         """Count a failure."""
         self.failures_in_a_row += 1
         closed = self._open_until is None
-        if probe or (closed and self.failures_in_a_row >= self._failures):
+        opens = self.failures_in_a_row >= self._failures if closed else probe
+        if opens:
             self._open_until = self._clock() + self._rest
             if closed:
                 log.warning("breaker opened", breaker=self.name, failures=self.failures_in_a_row)

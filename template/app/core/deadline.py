@@ -45,6 +45,11 @@ def unlimited() -> Iterator[None]:
         context.deadline.reset(token)
 
 
+def told(seconds: float) -> str:
+    """Write the header: at least a millisecond, since nobody asks who does not wait."""
+    return str(max(int(seconds * 1000), 1))
+
+
 def parse(value: bytes) -> float | None:
     """Read the header: the moment that it means here, or None when it is nonsense."""
     return monotonic() + int(value) / 1000 if _SANE.fullmatch(value) else None

@@ -1,6 +1,7 @@
 """What does not answer is not asked again and again."""
 
 import asyncio
+from typing import NoReturn
 
 import pytest
 
@@ -55,6 +56,18 @@ def test_an_answer_that_is_an_error_is_an_answer(breaker: Breaker) -> None:
     assert state_of(breaker) is State.CLOSED
 
 
+def test_what_says_nothing_neither_closes_nor_opens_it(clock: Clock) -> None:
+    breaker = Breaker("upstream", failures=2, silent=(KeyError,), clock=clock)
+    fail(breaker)
+    for _ in range(2):
+        fail(breaker, KeyError())
+    assert (state_of(breaker), breaker.failures_in_a_row) == (State.CLOSED, 1)
+    fail(breaker)
+    clock.now += 10
+    fail(breaker, KeyError())
+    assert state_of(breaker) is State.HALF_OPEN
+
+
 def test_one_probe_passes_and_closes_it(breaker: Breaker, clock: Clock) -> None:
     open_it(breaker)
     clock.now += 10
@@ -87,3 +100,20 @@ def test_an_attempt_from_before_does_not_close_it(breaker: Breaker) -> None:
     with breaker.attempt():
         open_it(breaker)
     assert state_of(breaker) is State.OPEN
+
+
+def test_a_probe_that_takes_long_does_not_keep_the_next_out(breaker: Breaker, clock: Clock) -> None:
+    open_it(breaker)
+    clock.now += 10
+
+    def overtaken() -> NoReturn:
+        assert state_of(breaker) is State.OPEN
+        clock.now += 10
+        with breaker.attempt():
+            assert state_of(breaker) is State.OPEN
+        assert state_of(breaker) is State.CLOSED
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError), breaker.attempt():
+        overtaken()
+    assert (state_of(breaker), breaker.failures_in_a_row) == (State.CLOSED, 1)

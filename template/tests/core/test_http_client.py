@@ -13,6 +13,7 @@ import stamina
 from fastapi import APIRouter
 from httpx2 import Auth, LocalProtocolError, Request, Response
 from pydantic import BaseModel
+from structlog.testing import capture_logs
 
 from app.config import Settings
 from app.core import context, deadline
@@ -148,6 +149,17 @@ async def test_a_request_carries_its_id_trace_and_deadline_through_the_service(
     assert 4000 < int(first["x-request-timeout"]) <= 5000
     assert "traceparent" not in second
     assert int(second["x-request-timeout"]) > 5000
+
+
+async def test_an_answer_is_not_logged(upstream: MakeUpstream, other: Neighbour) -> None:
+    other.reaction = answering(body=b'{"price": "swordfish"}')
+    with capture_logs() as logs, pytest.raises(UpstreamFailedError):
+        await upstream().read(Price, "POST", "/x")
+    assert [line["reason"] for line in logs] == ["ValidationError: price (int_parsing)"]
+
+
+def test_the_time_that_is_told_is_never_none_at_all() -> None:
+    assert [deadline.told(seconds) for seconds in (2.5, 0.0001, 0)] == ["2500", "1", "1"]
 
 
 async def test_cookies_of_one_call_are_not_sent_with_the_next(
@@ -338,6 +350,16 @@ def test_a_budget_is_earned_and_spent() -> None:
     for _ in range(100):
         budget.earn()
     assert [budget.spend() for _ in range(3)] == [True, True, False]
+
+
+async def test_who_does_not_wait_takes_no_turn(upstream: MakeUpstream) -> None:
+    """Else callers in a hurry would leave no turns to all others."""
+    line = upstream(rate=20, total_timeout=1)
+    await line.request("GET", "/x")
+    for _ in range(30):
+        with deadline.within(0.001), pytest.raises(UpstreamError):
+            await line.request("POST", "/x")
+    assert (await line.request("POST", "/x")).status_code == 200
 
 
 def test_a_pace_lets_a_burst_pass_and_then_spreads() -> None:
@@ -575,6 +597,11 @@ async def test_redirects_have_an_end(upstream: MakeUpstream, other: Neighbour) -
         ("64:ff9b::a9fe:a9fe", False, False),
         ("2002:a01:203::1", False, True),
         ("2001:0:4136:e378:8000:63bf:f5fe:fdfc", False, True),
+        ("::ffff:0:a01:203", False, True),
+        ("64:ff9b:1::a01:203", False, True),
+        ("fec0::1", False, True),
+        ("168.63.129.16", False, False),
+        ("100.100.100.200", False, False),
     ],
 )
 def test_which_addresses_are_allowed(address: str, outside: bool, inside: bool) -> None:

@@ -1,5 +1,7 @@
 """An HTTP request that goes through: header and body as they come, both ways."""
 
+import asyncio
+
 import structlog
 from aiohttp import ClientError, ClientResponse
 from fastapi import Request, Response
@@ -7,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.core import deadline
 from app.core.gateway.calling import Caller
+from app.core.gateway.errors import CallerTooSlowError
 from app.core.gateway.headers import for_caller, for_upstream, has_body
 from app.core.gateway.targets import target
 from app.core.gateway.upstreams import Connected
@@ -39,7 +42,7 @@ class Forwarding(Response):
         self.waits = deadline.remaining()
         self.request_headers = for_upstream(scope, prefix, most_bytes=most_bytes)
         if self.waits is not None:
-            self.request_headers[deadline.HEADER] = str(int(self.waits * 1000))
+            self.request_headers[deadline.HEADER] = deadline.told(self.waits)
         self.begun = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,7 +71,7 @@ class Forwarding(Response):
             self.begun = True
             await send({"type": "http.response.start", "status": answer.status, "headers": headers})
             try:
-                await _send_body(answer, send)
+                await _send_body(answer, send, self.upstream.upstream.idle_timeout)
             except (ClientError, TimeoutError) as error:
                 # The caller has the beginning. Without its end the server hangs up, so that nobody
                 # takes the part for the whole.
@@ -78,9 +81,21 @@ class Forwarding(Response):
                     upstream=self.upstream.name,
                     reason=f"{type(error).__name__}: {error}",
                 )
+            except CallerTooSlowError as error:
+                answer.close()
+                log.info("caller does not read", upstream=self.upstream.name, reason=error.detail)
 
 
-async def _send_body(answer: ClientResponse, send: Send) -> None:
+async def _send_body(answer: ClientResponse, send: Send, patience: float) -> None:
     async for part in answer.content.iter_any():
-        await send({"type": "http.response.body", "body": part, "more_body": True})
+        await _send_part(send, part, patience)
     await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _send_part(send: Send, part: bytes, patience: float) -> None:
+    """Send, for as long as the caller goes on to read: it takes a place at the upstream."""
+    try:
+        async with asyncio.timeout(patience):
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+    except TimeoutError:
+        raise CallerTooSlowError("The answer is not read") from None

@@ -38,6 +38,7 @@ _WRITTEN_HERE = frozenset(
         *(b"forwarded", b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"true-client-ip"),
         *(b"cf-connecting-ip", b"fastly-client-ip", b"x-original-url", b"x-rewrite-url"),
         *(b"x-original-host", b"x-host", b"x-http-host-override"),
+        *(b"client-cert", b"client-cert-chain", b"remote-user", b"x-remote-user"),
     }
 )
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")

@@ -24,7 +24,9 @@ _PATH = re.compile(r"(/(?!\.\.?(/|$))[\w.~-]+)*")
 class Upstream(BaseModel):
     """A service behind the gateway. Times are in seconds, sizes in bytes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False
+    )
 
     url: str = Field(description="http://HOST:PORT, and a path that stands before each other")
     public: bool = Field(False, description="Ask callers for no token; the upstream may itself")
@@ -63,10 +65,14 @@ class Upstream(BaseModel):
 
 
 def _read_table(value: Any) -> Any:
+    wrong = ValueError("must be names, NAME=URL or a JSON object")
     if isinstance(value, str):
-        value = json.loads(value) if value.lstrip().startswith("{") else dict(_entries(value))
+        try:
+            value = json.loads(value) if value.lstrip().startswith("{") else dict(_entries(value))
+        except json.JSONDecodeError:
+            raise wrong from None
     if not isinstance(value, Mapping):
-        raise ValueError("must be names, NAME=URL or a JSON object")  # noqa: TRY004 - pydantic's
+        raise wrong  # a type error, but pydantic takes only this one for its own
     for name in value:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise ValueError("names must be of lower-case letters, digits and single hyphens")

@@ -26,8 +26,16 @@ def check_origin(socket: WebSocket, origins: tuple[str, ...]) -> None:
     origin = socket.headers.get("origin")
     if origin is None or "*" in origins or origin in origins:
         return
-    if urlsplit(origin).netloc.lower() != socket.headers.get("host", "").lower():
+    if _site(origin) != socket.headers.get("host", "").lower():
         raise ForbiddenError("Pages of this origin may not open WebSockets here")
+
+
+def _site(origin: str) -> str | None:
+    """The host and port of a page, or None when it tells none."""
+    try:
+        return urlsplit(origin).netloc.lower() or None
+    except ValueError:
+        return None
 
 
 async def talk(socket: WebSocket, upstream: Connected, prefix: str, *, most_bytes: int) -> None:

@@ -22,6 +22,7 @@ _DEEPEST = 3
 _PATH = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*")
 # Clients send more than RFC 3986 allows here, such as filter[name]=x; no blanks and no controls.
 _QUERY = re.compile(rb"[\x21\x22\x24-\x7e]*")
+_CUT_OFF = re.compile(rb"[;?#].*")
 _AMBIGUOUS = re.compile(rb"[\x00-\x1f\x7f\\]")
 
 
@@ -54,11 +55,20 @@ def _is_plain(path: bytes) -> bool:
     for _ in range(_DEEPEST):
         if b"//" in path or path.count(b"/") != segments or _AMBIGUOUS.search(path):
             return False
-        # Some servers cut what follows a semicolon off before they look for dots.
-        if any(part.partition(b";")[0] in (b".", b"..") for part in path.split(b"/")):
+        # Some servers cut what follows such a sign off before they look for dots.
+        if any(_CUT_OFF.sub(b"", part) in (b".", b"..") for part in path.split(b"/")):
             return False
         decoded = unquote_to_bytes(path)
         if decoded == path:
-            return True
+            return _is_text(path)
         path = decoded
     return False
+
+
+def _is_text(path: bytes) -> bool:
+    """Whether it is UTF-8; what is not, old decoders take for dots and slashes (%c0%ae, %c0%af)."""
+    try:
+        path.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -15,6 +15,7 @@ from aiohttp import (
     ClientOSError,
     ClientRequest,
     ClientResponse,
+    ClientResponseError,
     ClientSession,
     ClientTimeout,
     ClientWebSocketResponse,
@@ -51,6 +52,8 @@ UNAVAILABLE = frozenset({502, 503, 504})
 PROBE_SECONDS = 2.0
 _KEPT_SECONDS = 3.0
 """How long an idle connection is kept: less than servers do, which would close it under us."""
+_LONGEST_FIELD = 131_072
+"""Bytes. Longer than what a caller can have an upstream repeat: a target or a header, encoded."""
 _HEARTBEAT_SECONDS = 30.0
 _CLOSING_SECONDS = 5.0
 _AUTOMATIC = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
@@ -61,6 +64,14 @@ class _UnavailableAnswer(Exception):  # noqa: N818 - not an error: an answer tha
     def __init__(self, answer: ClientResponse) -> None:
         super().__init__(answer.status)
         self.answer = answer
+
+
+class _BrokenOffError(ClientError):
+    """The connection has ended before the answer began."""
+
+
+class _UploadCutError(ClientError):
+    """The same while the caller was sending: a refusal may have been lost with the connection."""
 
 
 class Connected:
@@ -76,7 +87,10 @@ class Connected:
         self.name = name
         self.upstream = upstream
         self.breaker = Breaker(
-            f"upstream {name}", failures=upstream.breaker_failures, rest=upstream.breaker_rest
+            f"upstream {name}",
+            failures=upstream.breaker_failures,
+            rest=upstream.breaker_rest,
+            silent=(_UploadCutError,),
         )
         self.in_use = 0
         self._session = session
@@ -128,13 +142,18 @@ class Connected:
         self, method: str, target: str, headers: CIMultiDict[str], caller: Caller
     ) -> ClientResponse:
         async def ask() -> ClientResponse:
-            return await self._session.request(
-                method,
-                self.address(target),
-                headers=headers,
-                data=caller.body() if caller.has_body else None,
-                allow_redirects=False,
-            )
+            try:
+                return await self._session.request(
+                    method,
+                    self.address(target),
+                    headers=headers,
+                    data=caller.body() if caller.has_body else None,
+                    allow_redirects=False,
+                )
+            except _BrokenOffError as error:
+                if caller.body_is_over:
+                    raise
+                raise _UploadCutError(str(error)) from error
 
         try:
             with self.breaker.attempt():
@@ -173,10 +192,13 @@ class Connected:
                 async with asyncio.timeout(self.upstream.timeout):
                     return await self._connecting(ask)
             except WSServerHandshakeError as error:
-                if not 400 <= error.status < 500:
+                # Any caller may ask for one where there are only pages: no failure of the upstream.
+                if error.status in UNAVAILABLE:
                     raise
-                refusal = error.status
-        raise HTTPException(refusal, f"{self.name} refuses this WebSocket")
+                status = error.status
+        if 400 <= status < 500:
+            raise HTTPException(status, f"{self.name} refuses this WebSocket")
+        raise ExternalServiceError(f"{self.name} has no WebSocket there")
 
     async def _connecting(self, ask: "Callable[[], Awaitable[AnswerT]]") -> AnswerT:
         """Ask again when there was no connection, so that nothing can have arrived."""
@@ -207,7 +229,9 @@ class Connected:
             raise ExternalServiceError(f"{self.name} has not answered properly") from error
 
     def _log(self, error: Exception) -> None:
-        log.warning("upstream fails", upstream=self.name, reason=f"{type(error).__name__}: {error}")
+        # The other text of these names the address with its query, where secrets may be.
+        said = error.message if isinstance(error, ClientResponseError) else error
+        log.warning("upstream fails", upstream=self.name, reason=f"{type(error).__name__}: {said}")
 
     async def probe(self) -> Details:
         """Ask for its health, whatever the breaker says.
@@ -248,10 +272,10 @@ async def _once(request: ClientRequest, handler: ClientHandlerType) -> ClientRes
         raise
     except (ClientOSError, ServerDisconnectedError) as error:
         # The client itself would send idempotent requests twice; some of them do something.
-        raise ClientError(f"{type(error).__name__}: {error}") from error
+        raise _BrokenOffError(f"{type(error).__name__}: {error}") from error
     if "Upgrade" in request.headers and 300 <= answer.status < 400:
         answer.close()
-        raise ClientError(f"a WebSocket is redirected ({answer.status})")
+        raise WSServerHandshakeError(answer.request_info, (), status=answer.status)
     return answer
 
 
@@ -262,6 +286,8 @@ async def connect(name: str, upstream: Upstream) -> AsyncIterator[Connected]:
         auto_decompress=False,
         connector=TCPConnector(limit=0, keepalive_timeout=_KEPT_SECONDS),
         cookie_jar=DummyCookieJar(),
+        max_field_size=_LONGEST_FIELD,
+        max_line_size=_LONGEST_FIELD,
         middlewares=(_once,),
         skip_auto_headers=_AUTOMATIC,
         timeout=ClientTimeout(

@@ -26,9 +26,14 @@ _EMBEDDING = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/9
 """Their last 32 bits are an IPv4 address: NAT64 (RFC 6052), and what came before it (RFC 4291)."""
 _NEVER_UPSTREAMS = tuple(
     ipaddress.ip_network(network)
-    for network in ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128")
+    for network in (
+        *("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128"),
+        *("100.100.100.200/32", "168.63.129.16/32"),
+    )
 )
 """Where clouds serve the credentials of a machine: not even for upstreams inside."""
+_PUBLIC_V6 = ipaddress.IPv6Network("2000::/3")
+"""What is given out (RFC 4291, 2.4); to `is_global`, site-local and translated ones are, too."""
 
 
 class Guard:
@@ -52,7 +57,7 @@ class Guard:
             return True
         if meant.is_multicast or meant.is_unspecified or _within(meant, _NEVER_UPSTREAMS):
             return False
-        return meant.is_global or self._private
+        return self._private or _is_public(meant)
 
     async def look_up(self, host: str, port: int) -> list[str]:
         """Give the addresses of a host that may be called.
@@ -67,6 +72,10 @@ class Guard:
         if not allowed:
             raise AddressRefusedError(self.upstream)
         return allowed
+
+
+def _is_public(address: Address) -> bool:
+    return address.is_global and (address.version == 4 or address in _PUBLIC_V6)
 
 
 def _within(address: Address, networks: Iterable[Network]) -> bool:

@@ -41,6 +41,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 MOST_REDIRECTS = 5
 FIRST_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 2.0
+_MOST_FAULTS = 5
 _TRAVELLING = ("accept", "user-agent", "x-request-id", "traceparent", "x-request-timeout")
 """What a host to which we are redirected may know; nothing that proves who we are."""
 
@@ -276,7 +277,11 @@ class Line:
     async def _keep_pace(self, end: float) -> None:
         if self._pace is None:
             return
-        wait = self._pace.reserve(max(end - monotonic(), 0.0))
+        longest = max(end - monotonic(), 0.0)
+        if (callers := deadline.remaining()) is not None:
+            # A turn that its caller will not see would be missed by the others.
+            longest = min(longest, callers)
+        wait = self._pace.reserve(longest)
         if wait is None:
             counts[self.name, Outcome.TOO_MANY] += 1
             raise UpstreamUnavailableError(self.name, "is called too often just now")
@@ -299,7 +304,7 @@ class Line:
         left = end - monotonic()
         if (callers := deadline.remaining()) is not None:
             left = min(left, callers)
-        told = {deadline.HEADER: str(max(int(left * 1000), 1))}
+        told = {deadline.HEADER: deadline.told(left)}
         if request_id := context.request_id.get():
             told["X-Request-ID"] = request_id
         if trace := context.traceparent.get():
@@ -318,9 +323,9 @@ class Line:
             outcome = _outcome(error)
             counts[self.name, outcome] += 1
             if outcome is not Outcome.ANSWERED:
-                cause = error.__cause__ or error
-                reason = f"{type(cause).__name__}: {cause}"
-                log.warning("call failed", upstream=self.name, outcome=outcome, reason=reason)
+                log.warning(
+                    "call failed", upstream=self.name, outcome=outcome, reason=_reason(error)
+                )
             raise
         counts[self.name, Outcome.ANSWERED] += 1
         return answer
@@ -467,6 +472,17 @@ def _outcome(error: UpstreamError) -> Outcome:
     if isinstance(error, UpstreamTimeoutError):
         return Outcome.TIMED_OUT
     return Outcome.FAILED if isinstance(error, UpstreamFailedError) else Outcome.USELESS
+
+
+def _reason(error: UpstreamError) -> str:
+    """What the log is told of a failure, without what was answered."""
+    cause = error.__cause__ or error
+    text = str(cause)
+    if isinstance(cause, ValidationError):
+        faults = cause.errors(include_input=False, include_context=False, include_url=False)
+        places = [(".".join(map(str, fault["loc"])), fault["type"]) for fault in faults]
+        text = ", ".join(f"{place} ({fault})" for place, fault in places[:_MOST_FAULTS])
+    return f"{type(cause).__name__}: {text}"
 
 
 def _retry_after(response: Response) -> float | None:

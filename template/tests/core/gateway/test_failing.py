@@ -25,7 +25,7 @@ GARBAGE = {
     "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nabc",
     "a wrong status": b"HTTP/1.1 999 What\r\nContent-Length: 0\r\n\r\n",
     "a switch": b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
-    "a large header": b"HTTP/1.1 200 OK\r\nX-Large: " + b"x" * 20_000 + b"\r\n\r\n",
+    "a large header": b"HTTP/1.1 200 OK\r\nX-Large: " + b"x" * 200_000 + b"\r\n\r\n",
     "many headers": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 500 + b"\r\n",
     "a split header": b"HTTP/1.1 200 OK\r\nX-A: a\rSet-Cookie: evil=1\r\nContent-Length: 0\r\n\r\n",
     "a control": b"HTTP/1.1 200 OK\r\nX-A: a\x00b\r\nContent-Length: 0\r\n\r\n",
@@ -44,6 +44,27 @@ def test_garbage_is_a_problem_and_never_passed_on(gateway: Gateway, raw: bytes) 
     assert "set-cookie" not in answer.headers
     assert "127.0.0.1" not in answer.text
     assert len(gateway.upstream.raw_heads) == 1  # bytes were sent, so it was not asked again
+
+
+def test_a_header_that_a_caller_can_make_long_is_passed_on(gateway: Gateway) -> None:
+    """As a redirect to what was asked, encoded; else any caller could open the breaker."""
+    place = "/" + "%7B" * 8000
+    gateway.upstream.raw = (
+        f"HTTP/1.1 307 Away\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n".encode()
+    )
+    assert gateway.client.get("/raw/x").headers["location"] == place
+
+
+def test_a_query_is_not_logged(gateway: Gateway) -> None:
+    gateway.upstream.raw = GARBAGE["two lengths"]
+    headers = {"X-Request-ID": "secretive"}
+    assert gateway.client.get("/raw/x?mail=swordfish", headers=headers).status_code == 502
+    end, reasons = perf_counter() + 5, list[object]()
+    while not reasons and perf_counter() < end:
+        lines = gateway.log("upstream fails")
+        reasons = [line["reason"] for line in lines if line["request_id"] == "secretive"]
+    assert reasons
+    assert "swordfish" not in str(reasons)
 
 
 def test_a_length_beside_a_coding_is_left_out(gateway: Gateway) -> None:
@@ -169,5 +190,16 @@ def test_callers_cannot_open_the_breaker(gateway: Gateway) -> None:
     for _ in range(4):
         late = gateway.client.get("/fragile/x", headers={"X-Request-Timeout": "50"})
         assert late.status_code == 504
+    gateway.upstream.raw = ANSWER
+    assert gateway.client.get("/fragile/x").status_code == 200
+
+
+def test_an_upload_that_is_cut_off_says_nothing(gateway: Gateway) -> None:
+    """The upstream may have refused it early; else any caller of such a one opens the breaker."""
+    rest(gateway)
+    gateway.upstream.raw = b""
+    body = bytes(20_000_000)
+    answers = [gateway.client.post("/fragile/x", content=body).status_code for _ in range(3)]
+    assert answers == [502] * 3
     gateway.upstream.raw = ANSWER
     assert gateway.client.get("/fragile/x").status_code == 200

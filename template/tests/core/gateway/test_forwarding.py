@@ -83,6 +83,8 @@ def test_where_a_request_comes_from_is_not_the_caller_s_word(gateway: Gateway) -
         ("X_Forwarded_For", "192.0.2.1"),
         ("X-Real-IP", "192.0.2.1"),
         ("X-Original-URL", "/admin"),
+        ("Client-Cert", ":bm9uZQ==:"),
+        ("Remote-User", "admin"),
         ("X-Request-ID", "the-caller-s"),
     ]
     gateway.client.get("/app/x", headers=said)
@@ -96,6 +98,7 @@ def test_where_a_request_comes_from_is_not_the_caller_s_word(gateway: Gateway) -
     assert headers["via"] == "1.1 gateway"
     assert "evil" not in str(headers)
     assert not headers.keys() & {"forwarded", "x_forwarded_for", "x-real-ip", "x-original-url"}
+    assert not headers.keys() & {"client-cert", "remote-user"}
 
 
 def test_a_trusted_proxy_before_the_gateway_is_believed(gateway: Gateway) -> None:
@@ -256,6 +259,16 @@ def test_an_upload_that_stops_is_given_up(gateway: Gateway) -> None:
     with by_hand(gateway, "POST", "narrow/upload", "Content-Length: 10") as connection:
         connection.sendall(b"half")
         assert connection.recv(65_536).startswith(b"HTTP/1.1 408")
+
+
+def test_an_answer_that_is_not_read_is_given_up(gateway: Gateway) -> None:
+    """Else one caller could take all places at an upstream for as long as it likes."""
+    end = monotonic() + 10
+    with by_hand(gateway, "GET", "narrow/download"):
+        while gateway.client.get("/narrow/answer").status_code != 503:
+            assert monotonic() < end
+        while gateway.client.get("/narrow/answer").status_code != 200:
+            assert monotonic() < end
 
 
 def test_the_access_log_names_the_upstream_and_nothing_else(gateway: Gateway) -> None:

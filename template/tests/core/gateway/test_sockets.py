@@ -9,7 +9,7 @@ import pytest
 from aiohttp import ClientSession, WSMsgType, WSServerHandshakeError
 from yarl import URL
 
-from tests.core.gateway.conftest import Gateway
+from tests.core.gateway.conftest import ANSWER, Gateway
 from tests.core.plugin import MEMBER
 
 
@@ -89,6 +89,20 @@ async def test_a_refusal_is_no_socket(
     assert refused.value.status == status
 
 
+@pytest.mark.parametrize("status", ["200 OK", "302 Found", "500 Failed"])
+async def test_no_socket_where_there_is_none_opens_no_breaker(
+    gateway: Gateway, session: ClientSession, status: str
+) -> None:
+    """Any caller can ask for a socket where the upstream has only pages."""
+    gateway.upstream.raw = f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode()
+    for _ in range(3):
+        with pytest.raises(WSServerHandshakeError) as refused:
+            await session.ws_connect("fragile/x")
+        assert refused.value.status == 502
+    gateway.upstream.raw = ANSWER
+    assert gateway.client.get("/fragile/x").status_code == 200
+
+
 async def test_a_socket_is_one_line_in_the_access_log(
     gateway: Gateway, session: ClientSession
 ) -> None:
@@ -110,7 +124,7 @@ async def test_pages_of_other_sites_are_refused(gateway: Gateway, session: Clien
     own = gateway.server.url
     async with session.ws_connect("app/socket", headers={"Origin": own}) as socket:
         await socket.close()
-    for origin in ("https://evil.example", "null", own + ".evil.example"):
+    for origin in ("https://evil.example", "null", own + ".evil.example", "http://[", "://"):
         with pytest.raises(WSServerHandshakeError) as refused:
             await session.ws_connect("app/socket", headers={"Origin": origin})
         assert refused.value.status == 403

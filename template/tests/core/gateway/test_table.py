@@ -49,6 +49,7 @@ def test_json_tells_more(settings: Settings) -> None:
         "a=http://ho st",
         '{"a": {"url": "http://a", "unknown": 1}}',
         '{"a": {"url": "http://a", "timeout": 0}}',
+        '{"a": {"url": "http://a", "timeout": 1e999}}',
         '{"a": {"url": "http://a", "health": "health"}}',
         "{broken",
     ],
@@ -56,3 +57,8 @@ def test_json_tells_more(settings: Settings) -> None:
 def test_what_is_wrong_stops_the_start(settings: Settings, text: str) -> None:
     with pytest.raises(ValidationError, match="gateway_upstreams"):
         with_changes(settings, gateway_upstreams=text)
+
+
+def test_broken_json_is_told_what_is_wanted(settings: Settings) -> None:
+    with pytest.raises(ValidationError, match="must be names, NAME=URL or a JSON object"):
+        with_changes(settings, gateway_upstreams='{"a": ')
