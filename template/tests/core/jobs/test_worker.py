@@ -164,6 +164,7 @@ async def test_a_worker_does_what_a_request_has_enqueued(
         if line.get("job_id") == job_id and line["event"] == "job done"
     ]
     assert (line["job"], line["request_id"]) == (note.name, "of-the-request")
+    assert line["traceparent"] == TRACE
     assert "subject" not in line
 
 

@@ -30,7 +30,7 @@ from app.core.jobs.backends.base import Backend, NoWorkerError, Queue, Start
 from app.core.jobs.backends.inline import BACKEND as INLINE
 from app.core.jobs.backends.life import alive
 from app.core.jobs.backends.redis import RedisStore
-from app.core.jobs.message import Message
+from app.core.jobs.message import Message, id_of
 from app.core.jobs.port import current_queue
 from app.core.jobs.running import run
 from app.core.jobs.schedule import Schedule
@@ -279,7 +279,7 @@ class Claiming(Scheduler):  # type: ignore[misc] # untyped
         task, last = TASKS[entry.name], entry.last_run_at.astimezone(UTC)
         if task.schedule is None:
             return None
-        identifier = f"{entry.name}@{task.schedule.after(last):%Y-%m-%dT%H:%M:%S}"
+        identifier = id_of(entry.name, task.schedule.after(last))
         place = f"{self.prefix}:jobs:tick:{identifier}"
         lifetime = round(CLAIMED_SECONDS * 1000)
         if not self.redis.set(place, uuid4().hex, px=lifetime, nx=True):
