@@ -28,12 +28,12 @@ from redis.exceptions import RedisError
 from app.core.database.types import utc_now
 from app.core.jobs.attendance import CLAIMED_SECONDS, LATE, going_on, relay
 from app.core.jobs.backends.base import Backend, NoWorkerError, Queue, Start
+from app.core.jobs.backends.deaths import run_counted
 from app.core.jobs.backends.inline import BACKEND as INLINE
 from app.core.jobs.backends.life import alive
 from app.core.jobs.backends.redis import RedisStore
 from app.core.jobs.message import Message, id_of
 from app.core.jobs.port import current_queue
-from app.core.jobs.running import run
 from app.core.jobs.schedule import Schedule
 from app.core.jobs.task import TASKS
 from app.core.redis import RedisAwayError, link
@@ -225,7 +225,7 @@ class Process:
 
     async def _run(self, message: Message) -> None:
         limit = timedelta(seconds=self._settings.jobs_time_limit_seconds)
-        await run(message, current_queue(), limit)
+        await run_counted(message, current_queue(), limit)
 
 
 def _work(settings: "CoreSettings", start: Start) -> None:
