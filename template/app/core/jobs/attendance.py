@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import structlog
@@ -15,33 +15,38 @@ import structlog
 from app.core.database.types import utc_now
 from app.core.jobs import port
 from app.core.jobs.backends.base import Queue
-from app.core.jobs.message import Message
+from app.core.jobs.message import Message, id_of
 from app.core.jobs.outbox import OUTBOXES
 from app.core.jobs.task import TASKS
 
 log = structlog.get_logger(logger_name="app.jobs")
 
 CLAIMED_SECONDS = 600.0
-"""How far the clocks of two machines may be apart."""
+"""How far the clocks of two machines may be apart, and how late a time may still be claimed."""
+LATE = timedelta(seconds=CLAIMED_SECONDS / 2)
+"""What could not be enqueued in time, since Redis was away, is skipped after this."""
 
 
-async def tick(queue: Queue, since: datetime) -> datetime:
+async def tick(queue: Queue, since: dict[str, datetime]) -> None:
     """Wait for the next time of any schedule, and enqueue what is due then.
 
     Args:
         queue: where to.
-        since: times after this one count.
-
-    Returns:
-        The time that was waited for.
+        since: for each task, after when its times count; moved on once it is enqueued.
     """
-    coming = {task.name: task.schedule.after(since) for task in TASKS.values() if task.schedule}
+    now = utc_now()
+    coming = {
+        task.name: task.schedule.after(max(since.setdefault(task.name, now), now - LATE))
+        for task in TASKS.values()
+        if task.schedule
+    }
     moment = min(coming.values())
     await asyncio.sleep(max(0.0, (moment - utc_now()).total_seconds()))
+    now = max(moment, utc_now())
     for name, time in coming.items():
-        if time == moment:
-            await enqueue_due(queue, name, moment)
-    return moment
+        if time <= now:
+            await enqueue_due(queue, name, time)
+            since[name] = now
 
 
 async def enqueue_due(queue: Queue, name: str, moment: datetime) -> bool:
@@ -51,7 +56,7 @@ async def enqueue_due(queue: Queue, name: str, moment: datetime) -> bool:
         Whether this one did.
     """
     task = TASKS[name]
-    identifier, claimer = f"{name}@{moment:%Y-%m-%dT%H:%M:%S}", uuid4().hex
+    identifier, claimer = id_of(name, moment), uuid4().hex
     if not await queue.store.claim(f"tick:{identifier}", claimer, CLAIMED_SECONDS):
         return False
     message = Message(id=identifier, task=name, arguments=task.dump(), once=task.once)
@@ -65,13 +70,12 @@ async def enqueue_due(queue: Queue, name: str, moment: datetime) -> bool:
 
 async def keep_time(queue: Queue) -> None:
     """Enqueue what is due, for ever."""
-    since = utc_now()
+    since: dict[str, datetime] = {}
     while any(task.schedule for task in TASKS.values()):
         try:
-            since = max(await tick(queue, since), utc_now())
+            await tick(queue, since)
         except Exception:
             log.exception("what was due is not enqueued")
-            since = utc_now()
             await asyncio.sleep(1)
 
 

@@ -1,9 +1,13 @@
 """What travels: which job, with what, and what it belongs to. JSON, whatever carries it."""
 
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any
 
 from pydantic import BaseModel
+
+LONGEST_ID = 64
+"""What the columns of an outbox hold."""
 
 
 class Message(BaseModel):
@@ -32,3 +36,11 @@ class Message(BaseModel):
     tenant: str | None = None
     request_id: str | None = None
     traceparent: str | None = None
+
+
+def id_of(task: str, moment: datetime) -> str:
+    """Name the job of a task that comes by itself: the same in all processes."""
+    at = f"@{moment:%Y-%m-%dT%H:%M:%S}"
+    if len(task) + len(at) > LONGEST_ID:
+        task = blake2b(task.encode(), digest_size=16).hexdigest()
+    return f"{task}{at}"

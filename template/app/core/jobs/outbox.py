@@ -10,11 +10,12 @@ migration like every table. With two databases each needs its own: the job is st
 that it follows from, its id beside those that it changes.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, ParamSpec
 
 import structlog
-from sqlalchemy import Column, MetaData, String, Table, Text, delete, insert, select
+from sqlalchemy import Column, MetaData, String, Table, Text, delete, insert, select, update
 from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -22,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.database.handle import Database, after_commit
 from app.core.database.types import UtcDateTime, utc_now
 from app.core.jobs.backends.base import Queue
-from app.core.jobs.message import Message
+from app.core.jobs.message import LONGEST_ID, Message
 from app.core.jobs.port import Job, compose, current_queue, send
 from app.core.jobs.task import Task
 
@@ -35,6 +36,8 @@ LEFT_TO_SENDER = timedelta(seconds=10)
 """How long the relay leaves a job to whoever has stored it."""
 REMEMBERED = timedelta(days=7)
 """How long it is known that a job was done."""
+UNREADABLE_FOR = timedelta(hours=1)
+"""How long a job that this version of the service cannot read stands aside for the others."""
 _FORGOTTEN_AT_ONCE = 10
 
 OUTBOXES: "dict[Database, Outbox]" = {}
@@ -64,7 +67,7 @@ class Outbox:
         self.waiting = Table(
             f"{section}job_outbox",
             tables,
-            Column("id", String(64), primary_key=True),
+            Column("id", String(LONGEST_ID), primary_key=True),
             Column("due_at", UtcDateTime(), nullable=False, index=True),
             Column(
                 "message",
@@ -75,7 +78,7 @@ class Outbox:
         self.handled = Table(
             f"{section}handled_jobs",
             tables,
-            Column("id", String(64), primary_key=True),
+            Column("id", String(LONGEST_ID), primary_key=True),
             Column("handled_at", UtcDateTime(), nullable=False, index=True),
         )
         OUTBOXES[database] = self
@@ -123,6 +126,9 @@ class Outbox:
 
         Returns:
             How many were sent.
+
+        Raises:
+            Exception: one could not be sent; those before it were, and are gone.
         """
         columns = self.waiting.c
         found = (
@@ -134,12 +140,33 @@ class Outbox:
         )
         async with self.database.session_context() as session:
             rows = (await session.execute(found)).all()
-            for row in rows:
-                await send(queue, Message.model_validate_json(row.message))
-            if rows:
-                sent = columns.id.in_([row.id for row in rows])
-                await session.execute(delete(self.waiting).where(sent))
-        return len(rows)
+            gone, failed = await self._send_all(session, queue, rows)
+            if gone:
+                await session.execute(delete(self.waiting).where(columns.id.in_(gone)))
+        if failed is not None:
+            raise failed
+        return len(gone)
+
+    async def _send_all(
+        self, session: AsyncSession, queue: Queue, rows: Sequence[Any]
+    ) -> tuple[list[str], Exception | None]:
+        """Send jobs until one cannot be sent; what nobody can read is put off."""
+        gone: list[str] = []
+        for row in rows:
+            try:
+                message = Message.model_validate_json(row.message)
+            except ValueError:
+                log.exception("a job of the outbox cannot be read", job_id=row.id)
+                later = utc_now() + UNREADABLE_FOR
+                unreadable = update(self.waiting).where(self.waiting.c.id == row.id)
+                await session.execute(unreadable.values(due_at=later))
+                continue
+            try:
+                await send(queue, message)
+            except Exception as error:  # noqa: BLE001 - whatever a queue says
+                return gone, error
+            gone.append(row.id)
+        return gone, None
 
     async def _send_now(self, queue: Queue, message: Message) -> None:
         await send(queue, message)

@@ -45,11 +45,12 @@ class Outcome(BaseModel):
 
 
 class Job(Generic[R]):
-    """A job that was enqueued."""
+    """A job that was enqueued by the tenant at hand."""
 
     def __init__(self, task: Task[..., R], identifier: str) -> None:
         self.task = task
         self.id = identifier
+        self._tenant = tenant_of_jobs()
 
     async def result(self, wait: timedelta) -> R:
         """Wait for what the function returns; its task has `keeps_result`.
@@ -61,9 +62,9 @@ class Job(Generic[R]):
         """
         if not self.task.keeps_result:
             raise RuntimeError(f"the task {self.task.name!r} does not keep results")
-        store, pause = current_queue().store, _FIRST_LOOK
+        name, store, pause = result_of(self._tenant, self.id), current_queue().store, _FIRST_LOOK
         async with asyncio.timeout(wait.total_seconds()):
-            while (text := await store.get(f"result:{self.id}")) is None:
+            while (text := await store.get(name)) is None:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_LOOK)
         outcome = Outcome.model_validate_json(text)
@@ -148,3 +149,8 @@ def key_of(message: Message) -> str | None:
     if message.key is None:
         return None
     return f"key:{message.task}:{message.tenant or ''}:{message.key}"
+
+
+def result_of(tenant: str | None, identifier: str) -> str:
+    """What a job's result is called in the store: no tenant can read another one's."""
+    return f"result:{tenant or ''}:{identifier}"

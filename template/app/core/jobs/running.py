@@ -13,7 +13,7 @@ from app.core.database.types import utc_now
 from app.core.jobs.backends.base import Queue
 from app.core.jobs.message import Message
 from app.core.jobs.outbox import DoneBeforeError, remember
-from app.core.jobs.port import RESULT_KEPT, Outcome, key_of
+from app.core.jobs.port import RESULT_KEPT, Outcome, key_of, result_of
 from app.core.jobs.scope import in_scope_of
 from app.core.jobs.task import DEFAULT_RETRIES, TASKS, Task
 
@@ -22,6 +22,10 @@ log = structlog.get_logger(logger_name="app.jobs")
 
 class UnknownTaskError(Exception):
     """Nobody here knows the task: another version of the service has sent it."""
+
+
+class JobEndedError(Exception):
+    """The job has ended itself: by `sys.exit`, or by waiting for what was cancelled."""
 
 
 async def run(message: Message, queue: Queue, time_limit: timedelta) -> None:
@@ -49,7 +53,7 @@ async def _run(message: Message, queue: Queue, time_limit: timedelta) -> None:
         await queue.store.release(name, message.id)
     task, started = TASKS.get(message.task), perf_counter()
     try:
-        value = await _do(task, message, time_limit)
+        value = await _do_or_fail(task, message, time_limit)
     except DoneBeforeError:
         log.info("job was done before")
     except Exception as error:  # noqa: BLE001 - whatever user code raises
@@ -70,6 +74,19 @@ def _enter(message: Message) -> None:
         "traceparent": message.traceparent,
     }
     context.job.set({name: value for name, value in said.items() if value is not None})
+
+
+async def _do_or_fail(task: Task[..., Any] | None, message: Message, time_limit: timedelta) -> Any:
+    """Do a job; what would end its process fails it instead."""
+    try:
+        return await _do(task, message, time_limit)
+    except SystemExit as error:
+        raise JobEndedError(str(error)) from error
+    except asyncio.CancelledError as error:
+        running = asyncio.current_task()
+        if running is None or running.cancelling():
+            raise  # the process ends, and the job comes again
+        raise JobEndedError("cancelled") from error
 
 
 async def _do(task: Task[..., Any] | None, message: Message, time_limit: timedelta) -> Any:
@@ -120,4 +137,5 @@ async def _keep(
 ) -> None:
     if task is not None and task.keeps_result:
         seconds = RESULT_KEPT.total_seconds()
-        await queue.store.put(f"result:{message.id}", outcome.model_dump_json(), seconds)
+        name = result_of(message.tenant, message.id)
+        await queue.store.put(name, outcome.model_dump_json(), seconds)

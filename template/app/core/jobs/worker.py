@@ -20,10 +20,11 @@ def work(settings: CoreSettings) -> None:
         raise SystemExit("configuration: this service runs its jobs itself")
     find_tasks()
     limit = max([settings.jobs_time_limit_seconds, *_own_limits()])
-    if not BACKEND.holds_on and limit >= settings.jobs_redelivery_seconds:
+    # A third each: to wait for its time, to wait for a free process, and to run.
+    if not BACKEND.holds_on and 3 * limit >= settings.jobs_redelivery_seconds:
         raise SystemExit(
-            "configuration: JOBS_REDELIVERY_SECONDS must exceed the time limit of every task, the"
-            f" longest of which is {limit:.0f} s"
+            "configuration: JOBS_REDELIVERY_SECONDS must exceed three times the time limit of every"
+            f" task, the longest of which is {limit:.0f} s"
         )
     configure_logging(settings)
     BACKEND.work(settings, lambda: started(settings))

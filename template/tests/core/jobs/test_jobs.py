@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -10,17 +11,18 @@ from uuid import UUID, uuid4
 import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.config import Settings
-from app.core import context
+from app.core import context, deadline
 from app.core.discovery import import_submodules
-from app.core.jobs import JobFailedError, Outbox, Retries, enqueue, task
-from app.core.jobs.attendance import enqueue_due, tick
+from app.core.jobs import Job, JobFailedError, Outbox, Retries, enqueue, task
+from app.core.jobs.attendance import LATE, enqueue_due, tick
 from app.core.jobs.finding import find_tasks
+from app.core.jobs.message import LONGEST_ID, Message, id_of
 from app.core.jobs.outbox import OUTBOXES
-from app.core.jobs.port import current_queue
+from app.core.jobs.port import current_queue, result_of
 from app.core.jobs.schedule import parse_schedule
 from app.core.jobs.task import TASKS
 from tests.core.first_database import database
@@ -254,6 +256,56 @@ async def test_a_job_has_its_time(service: FastAPI) -> None:
         await (await enqueue(take_too_long)).result(SOON)
 
 
+async def _wait_for_what_was_cancelled() -> None:
+    waited_for = asyncio.get_running_loop().create_future()
+    waited_for.cancel()
+    await waited_for
+
+
+async def _exit() -> None:
+    sys.exit("that was wrong")
+
+
+@pytest.mark.parametrize("end", [_wait_for_what_was_cancelled, _exit])
+async def test_a_job_that_ends_itself_has_failed(
+    end: Callable[[], Awaitable[None]], jobs: Collected
+) -> None:
+    @task(retries=Retries(times=1), keeps_result=True)
+    async def end_itself() -> None:
+        await end()
+
+    job = await enqueue(end_itself)
+    assert await jobs.run_all() == [end_itself.name] * 2
+    with pytest.raises(JobFailedError):
+        await job.result(SOON)
+
+
+async def test_a_job_whose_process_ends_has_not_failed(jobs: Collected) -> None:
+    started = asyncio.Event()
+
+    @task(retries=Retries(times=0))
+    async def hang() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    await enqueue(hang)
+    running = asyncio.create_task(jobs.run_all())
+    await started.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert jobs.waiting == []
+
+
+async def test_a_job_does_not_have_the_deadline_of_its_request(service: FastAPI) -> None:
+    @task(keeps_result=True)
+    async def tell() -> float | None:
+        return deadline.remaining()
+
+    with deadline.within(1):
+        assert await (await enqueue(tell)).result(SOON) is None
+
+
 async def test_a_job_that_nobody_knows_waits_for_who_does(jobs: Collected) -> None:
     await enqueue(note, "x")
     jobs.waiting[0].task = "from.the.future"
@@ -283,6 +335,26 @@ async def test_a_result_must_be_kept_to_be_asked_for(jobs: Collected) -> None:
         await job.result(SOON)
 
 
+async def test_a_result_belongs_to_a_tenant(
+    jobs: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def belongs_to(tenant: str) -> None:
+        monkeypatch.setattr("app.core.jobs.port.tenant_of_jobs", lambda: tenant)
+
+    @task(keeps_result=True)
+    async def count() -> int:
+        return 1
+
+    belongs_to("a")
+    job = await enqueue(count)
+    jobs.waiting.clear()
+    await jobs.store.put(result_of("a", job.id), '{"value": 1}', 60)
+    belongs_to("b")
+    assert await job.result(SOON) == 1
+    with pytest.raises(TimeoutError):
+        await Job(count, job.id).result(timedelta())
+
+
 async def test_the_end_waits_for_what_runs(committing: Settings, service: FastAPI) -> None:
     from app.core.jobs.backends.inline import BACKEND  # noqa: PLC0415
 
@@ -308,12 +380,65 @@ async def test_what_is_due_is_enqueued_once(jobs: Collected) -> None:
 
     TASKS.clear()
     TASKS[often.name] = often
-    since = datetime.now(UTC) - timedelta(seconds=5)
-    first = await tick(jobs, since)
-    assert await tick(jobs, since) == first
-    assert await enqueue_due(jobs, often.name, first) is False
-    await tick(jobs, first)
+    start = datetime.now(UTC) - timedelta(seconds=5)
+    since, due = {often.name: start}, parse_schedule(timedelta(seconds=1)).after(start)
+    await tick(jobs, since)
+    await tick(jobs, {often.name: start})
+    assert await enqueue_due(jobs, often.name, due) is False
+    await tick(jobs, since)
     assert len({message.id for message in jobs.waiting}) == len(jobs.waiting) == 2
+
+
+async def test_what_could_not_be_enqueued_in_time_is_enqueued_late(
+    jobs: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @task(schedule=timedelta(seconds=1))
+    async def first() -> None: ...
+
+    @task(schedule=timedelta(seconds=1))
+    async def second() -> None: ...
+
+    TASKS.clear()
+    TASKS.update({each.name: each for each in (first, second)})
+    start = datetime.now(UTC) - timedelta(seconds=5)
+    since = dict.fromkeys(TASKS, start)
+    with monkeypatch.context() as patched:
+        patched.setattr(jobs, "send", _failing_after(1, jobs))
+        with pytest.raises(ConnectionError):
+            await tick(jobs, since)
+    await tick(jobs, since)
+    due = parse_schedule(timedelta(seconds=1)).after(start)
+    assert [message.id for message in jobs.waiting] == [id_of(name, due) for name in TASKS]
+
+
+async def test_what_was_due_long_ago_is_skipped(jobs: Collected) -> None:
+    @task(schedule=timedelta(seconds=1))
+    async def often() -> None: ...
+
+    TASKS.clear()
+    TASKS[often.name] = often
+    await tick(jobs, {often.name: datetime.now(UTC) - timedelta(days=1)})
+    assert jobs.waiting[0].id > id_of(often.name, datetime.now(UTC) - 1.1 * LATE)
+
+
+def _failing_after(times: int, jobs: Collected) -> Callable[[Message], Awaitable[None]]:
+    """Send so many jobs, and then no more."""
+    send = jobs.send
+
+    async def send_some(message: Message) -> None:
+        if len(jobs.waiting) == times:
+            raise ConnectionError
+        await send(message)
+
+    return send_some
+
+
+def test_ids_of_what_comes_by_itself_fit_into_the_outbox() -> None:
+    at = datetime(2026, 2, 28, 3, 30, tzinfo=UTC)
+    assert id_of("documents.purge", at) == "documents.purge@2026-02-28T03:30:00"
+    long = [id_of(f"{'x' * 60}{number}", at) for number in range(2)]
+    assert len(set(long)) == 2
+    assert all(len(each) <= LONGEST_ID for each in long)
 
 
 # --- the outbox ---
@@ -350,6 +475,44 @@ async def test_what_was_not_sent_is_relayed(
     jobs.waiting *= 2
     await jobs.run_all()
     assert await traces("relayed") == [job.id]
+
+
+async def _store(outbox: Outbox, **messages: str) -> datetime:
+    """Put rows into an outbox, in this order, and tell when all are due."""
+    now = datetime.now(UTC)
+    async with database.session_context() as session:
+        for seconds, (identifier, message) in enumerate(messages.items()):
+            due_at = now + timedelta(seconds=seconds)
+            values = {"id": identifier, "due_at": due_at, "message": message}
+            await session.execute(insert(outbox.waiting).values(**values))
+    return now + timedelta(minutes=1)
+
+
+def _written(text: str) -> str:
+    return str(_message(text).model_dump_json())
+
+
+async def test_what_nobody_can_read_does_not_hold_the_others_up(
+    service: FastAPI, outbox: Outbox, jobs: Collected
+) -> None:
+    due = await _store(outbox, unreadable='{"task": 1}', readable=_written("readable"))
+    assert await outbox.relay(jobs, due=due) == 1
+    assert await outbox.relay(jobs, due=due) == 0
+    async with database.session_context() as session:
+        assert list(await session.scalars(select(outbox.waiting.c.id))) == ["unreadable"]
+        await session.execute(outbox.waiting.delete())
+
+
+async def test_what_was_sent_is_not_sent_again_when_the_next_one_cannot_be(
+    service: FastAPI, outbox: Outbox, jobs: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due = await _store(outbox, first=_written("first"), second=_written("second"))
+    with monkeypatch.context() as patched:
+        patched.setattr(jobs, "send", _failing_after(1, jobs))
+        with pytest.raises(ConnectionError):
+            await outbox.relay(jobs, due=due)
+    assert await outbox.relay(jobs, due=due) == 1
+    assert [each.arguments["text"] for each in jobs.waiting] == ["first", "second"]
 
 
 async def test_the_outbox_takes_only_what_can_be_done_once(

@@ -8,7 +8,7 @@ import pytest
 from taskiq import AckableMessage, BrokerMessage
 
 from app.config import Settings
-from app.core.jobs.backends.taskiq import MOST_WORKERS, StreamBroker
+from app.core.jobs.backends.taskiq import MOST_WORKERS, Delivery, StreamBroker
 from app.core.redis import link
 from tests.core.redis.conftest import leading_to
 from tests.core.redis.servers import own_server
@@ -57,6 +57,23 @@ async def test_a_job_that_ends_its_workers_is_given_up(broker: StreamBroker) -> 
     taken = [len(await broker._take_over()) for _ in range(MOST_WORKERS)]
     assert taken == [1] * (MOST_WORKERS - 1) + [0]
     assert await length(broker) == 0
+
+
+async def test_a_job_that_was_done_meanwhile_is_not_taken_over(broker: StreamBroker) -> None:
+    await put(broker)
+    [(identifier, _)] = await broker._read_new()
+    await Delivery(broker, set(), identifier)()
+    assert await broker._gave_up(identifier)
+
+
+async def test_a_worker_joins_when_redis_lets_it(broker: StreamBroker) -> None:
+    """As after a failover: who was the master refuses to write, and answers."""
+    await link.ask(lambda redis: redis.delete(broker.stream))
+    await link.ask(lambda redis: redis.set(broker.stream, "no stream"))
+    await broker._join()
+    await link.ask(lambda redis: redis.delete(broker.stream))
+    await put(broker)
+    assert isinstance(await anext(broker.listen()), AckableMessage)
 
 
 async def test_what_is_sent_before_there_is_a_worker_waits_for_it(

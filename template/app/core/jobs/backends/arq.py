@@ -17,14 +17,15 @@ from arq.constants import in_progress_key_prefix
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
+from app.core.database.types import utc_now
 from app.core.jobs.attendance import going_on, keep_time, relay
 from app.core.jobs.backends.base import Backend, NoWorkerError, Queue, Start
+from app.core.jobs.backends.deaths import run_counted
 from app.core.jobs.backends.inline import BACKEND as INLINE
 from app.core.jobs.backends.life import alive
 from app.core.jobs.backends.redis import RedisStore, key
 from app.core.jobs.message import Message
 from app.core.jobs.port import current_queue
-from app.core.jobs.running import run
 from app.core.redis import link
 from app.core.redis.connection import Client, connected
 
@@ -96,10 +97,14 @@ class ArqQueue:
         """Run a job.
 
         Raises:
-            Retry: what is to become of it could not be stored, so that it must come again.
+            Retry: what is to become of it could not be stored, so that it must come again; or it
+                came too early, and arq takes none of an id that it has.
         """
+        job = Message.model_validate(message)
+        if job.not_before is not None and (early := job.not_before - utc_now()) > timedelta():
+            raise Retry(defer=early)
         try:
-            await run(Message.model_validate(message), self, self.time_limit)
+            await run_counted(job, self, self.time_limit)
         except Exception as error:
             raise Retry(defer=PAUSE_SECONDS) from error
 

@@ -23,16 +23,17 @@ from celery.beat import ScheduleEntry, Scheduler
 from celery.exceptions import OperationalError, Reject
 from celery.schedules import BaseSchedule, schedstate
 from redis import Redis
+from redis.exceptions import RedisError
 
 from app.core.database.types import utc_now
-from app.core.jobs.attendance import CLAIMED_SECONDS, going_on, relay
+from app.core.jobs.attendance import CLAIMED_SECONDS, LATE, going_on, relay
 from app.core.jobs.backends.base import Backend, NoWorkerError, Queue, Start
+from app.core.jobs.backends.deaths import run_counted
 from app.core.jobs.backends.inline import BACKEND as INLINE
 from app.core.jobs.backends.life import alive
 from app.core.jobs.backends.redis import RedisStore
-from app.core.jobs.message import Message
+from app.core.jobs.message import Message, id_of
 from app.core.jobs.port import current_queue
-from app.core.jobs.running import run
 from app.core.jobs.schedule import Schedule
 from app.core.jobs.task import TASKS
 from app.core.redis import RedisAwayError, link
@@ -56,10 +57,9 @@ def make_celery(settings: "CoreSettings", **transport: Any) -> Celery:
         settings: where Redis is, and how jobs are run.
         transport: further options of the connection to Redis.
     """
-    address = settings.redis_address
     celery: Celery = Celery(settings.redis_key_prefix, set_as_current=False)
     celery.conf.update(
-        broker_url=address.get_secret_value() if address else None,
+        broker_url=_broker_of(settings),
         broker_use_ssl={"ssl_cert_reqs": CERT_REQUIRED} if _encrypted(settings) else None,
         broker_transport_options={
             "global_keyprefix": f"{settings.redis_key_prefix}:",
@@ -87,6 +87,15 @@ def make_celery(settings: "CoreSettings", **transport: Any) -> Celery:
     return celery
 
 
+def _broker_of(settings: "CoreSettings") -> str | None:
+    """The address as Celery and redis-py read it: also that of Upstash says "encrypted"."""
+    if settings.redis_address is None:
+        return None
+    written = settings.redis_address.get_secret_value()
+    plain = written.removeprefix("redis://")
+    return f"rediss://{plain}" if _encrypted(settings) and plain != written else written
+
+
 def _encrypted(settings: "CoreSettings") -> bool:
     address = settings.parsed_redis_address
     return address is not None and address.encrypted
@@ -107,8 +116,9 @@ class CeleryQueue:
         self.time_limit = timedelta(seconds=settings.jobs_time_limit_seconds)
         self.celery = make_celery(settings, **patience)
         self._prefix = settings.redis_key_prefix
-        # What was not done by then is given to another worker, and so is what only waits.
-        self._longest_wait = settings.jobs_redelivery_seconds / 2
+        # What was not done by then is given to another worker, and so is what only waits: a third
+        # is for waiting, the others for waiting again and for running, see `work`.
+        self._longest_wait = settings.jobs_redelivery_seconds / 3
 
     async def send(self, message: Message) -> None:
         """Hand a job to Celery; one that waits longer than Redis lets it is sent on on the way.
@@ -215,7 +225,7 @@ class Process:
 
     async def _run(self, message: Message) -> None:
         limit = timedelta(seconds=self._settings.jobs_time_limit_seconds)
-        await run(message, current_queue(), limit)
+        await run_counted(message, current_queue(), limit)
 
 
 def _work(settings: "CoreSettings", start: Start) -> None:
@@ -230,7 +240,10 @@ def _work(settings: "CoreSettings", start: Start) -> None:
     signals.setup_logging.connect(_leave_logging_alone)
     signals.worker_process_init.connect(process.begin)
     signals.worker_process_shutdown.connect(process.end)
-    with Redis.from_url(celery.conf.broker_url) as redis:
+    patience = settings.redis_timeout
+    with Redis.from_url(
+        celery.conf.broker_url, socket_timeout=patience, socket_connect_timeout=patience
+    ) as redis:
         Claiming.redis, Claiming.prefix = redis, settings.redis_key_prefix
         worker = celery.Worker(
             pool="prefork", beat=True, scheduler=Claiming, quiet=True, optimization="fair"
@@ -279,14 +292,30 @@ class Claiming(Scheduler):  # type: ignore[misc] # untyped
         task, last = TASKS[entry.name], entry.last_run_at.astimezone(UTC)
         if task.schedule is None:
             return None
-        identifier = f"{entry.name}@{task.schedule.after(last):%Y-%m-%dT%H:%M:%S}"
-        place = f"{self.prefix}:jobs:tick:{identifier}"
-        lifetime = round(CLAIMED_SECONDS * 1000)
-        if not self.redis.set(place, uuid4().hex, px=lifetime, nx=True):
-            return None
+        due, claimer = task.schedule.after(last), uuid4().hex
+        identifier = id_of(entry.name, due)
         message = Message(id=identifier, task=entry.name, arguments=task.dump(), once=task.once)
+        while True:
+            try:
+                return self._send(message, claimer, producer)
+            except (RedisError, OperationalError, OSError) as error:
+                if utc_now() - due > LATE:
+                    raise
+                log.warning("what was due is not enqueued", reason=type(error).__name__)
+                sleep(PAUSE_SECONDS)
+
+    def _send(self, message: Message, claimer: str, producer: Any) -> Any:
+        place = f"{self.prefix}:jobs:tick:{message.id}"
+        lifetime = round(CLAIMED_SECONDS * 1000)
+        claimed = self.redis.set(place, claimer, px=lifetime, nx=True)
+        # What is claimed may be our own, by an earlier try.
+        if not claimed and self.redis.get(place) != claimer.encode():
+            return None
         return self.app.send_task(
-            RUN, kwargs={"message": message.model_dump(mode="json")}, producer=producer
+            RUN,
+            kwargs={"message": message.model_dump(mode="json")},
+            producer=producer,
+            retry=False,
         )
 
 

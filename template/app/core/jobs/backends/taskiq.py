@@ -8,7 +8,7 @@ what is done leaves the stream; and any address of Redis will do.
 import asyncio
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -171,14 +171,14 @@ class StreamBroker(AsyncBroker):
                 continue
 
     async def _join(self) -> None:
-        try:
-            await self.client.xgroup_create(self.stream, GROUP, id="0", mkstream=True)
-        except ResponseError as error:
-            if not str(error).startswith("BUSYGROUP"):
-                raise
-        except (RedisError, OSError, TimeoutError):
-            return
-        await self._forget_consumers()
+        """Be one of the workers; where that cannot be said, a later read finds out."""
+        with suppress(RedisError, OSError, TimeoutError):
+            try:
+                await self.client.xgroup_create(self.stream, GROUP, id="0", mkstream=True)
+            except ResponseError as error:
+                if not str(error).startswith("BUSYGROUP"):
+                    raise
+            await self._forget_consumers()
 
     async def _forget_consumers(self) -> None:
         """Remove the names of workers that have long gone and have left nothing."""
@@ -202,10 +202,12 @@ class StreamBroker(AsyncBroker):
 
     async def _gave_up(self, identifier: bytes) -> bool:
         """Give up a job that has ended one worker after the other."""
-        [state] = await self.client.xpending_range(
+        states = await self.client.xpending_range(
             self.stream, GROUP, min=identifier, max=identifier, count=1
         )
-        if state["times_delivered"] <= MOST_WORKERS:
+        if not states:
+            return True  # whoever had it was not dead, and has done it meanwhile
+        if states[0]["times_delivered"] <= MOST_WORKERS:
             return False
         log.error("job given up: its workers have died", stream_id=identifier.decode())
         await Delivery(self, self._reading.held, identifier)()

@@ -1,0 +1,94 @@
+"""What the service does besides Celery."""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from celery.beat import ScheduleEntry
+from celery.exceptions import OperationalError
+from redis import Redis
+
+from app.config import Settings
+from app.core.jobs import task
+from app.core.jobs.backends import celery as backend
+from app.core.jobs.backends.celery import Claiming, Times, make_celery
+from app.core.jobs.task import TASKS
+from app.core.jobs.worker import work
+from tests.core.plugin import with_changes
+from tests.core.redis.conftest import leading_to
+from tests.core.redis.servers import own_server
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if given := os.environ.get("TEST_REDIS_URL"):
+        yield given
+        return
+    with own_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
+class _Sent(Claiming):
+    """A beat that has Celery send nothing, but at first says that it cannot."""
+
+    failures = 1
+
+    def __init__(self, app: Any) -> None:
+        self.app, self.sent = app, 0
+        app.send_task = self._send_task
+
+    def _send_task(self, *_: Any, **__: Any) -> str:
+        if self.failures:
+            self.failures -= 1
+            raise OperationalError
+        self.sent += 1
+        return "sent"
+
+
+def test_what_was_due_is_sent_when_redis_is_back(
+    settings: Settings, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @task(name="hourly", schedule=timedelta(hours=1))
+    async def hourly() -> None: ...
+
+    monkeypatch.setitem(TASKS, "hourly", TASKS.pop("hourly"))
+    monkeypatch.setattr(backend, "PAUSE_SECONDS", 0)
+    prefix = f"test:{uuid4().hex[:12]}"
+    celery = make_celery(leading_to(settings, redis_url, prefix))
+    assert hourly.schedule is not None
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    entry = ScheduleEntry(
+        name="hourly",
+        task="run",
+        schedule=Times(hourly.schedule, app=celery),
+        last_run_at=hour - timedelta(minutes=1),
+        app=celery,
+    )
+    monkeypatch.setattr(backend, "utc_now", lambda: hour + timedelta(seconds=2))
+    with Redis.from_url(redis_url) as redis:
+        monkeypatch.setattr(Claiming, "redis", redis)
+        monkeypatch.setattr(Claiming, "prefix", prefix)
+        one, other = _Sent(celery), _Sent(make_celery(leading_to(settings, redis_url, prefix)))
+        assert one.apply_async(entry) == "sent"
+        assert other.apply_async(entry) is None
+        assert (one.sent, other.sent) == (1, 0)
+
+
+def test_a_job_has_time_to_wait_and_to_run(settings: Settings) -> None:
+    changed = leading_to(settings, "redis://localhost:6379/0", "test")
+    limits = {"jobs_time_limit_seconds": 1000, "jobs_redelivery_seconds": 3000}
+    with pytest.raises(SystemExit, match="must exceed three times the time limit"):
+        work(with_changes(changed, **limits))
+
+
+def test_the_address_says_that_the_way_is_encrypted(settings: Settings) -> None:
+    addresses = {
+        "redis://:word@eu1.upstash.io:6379/0": "rediss://:word@eu1.upstash.io:6379/0",
+        "rediss://host:6379/0": "rediss://host:6379/0",
+        "redis://host:6379/0": "redis://host:6379/0",
+    }
+    for address, read in addresses.items():
+        assert make_celery(leading_to(settings, address, "test")).conf.broker_url == read
