@@ -13,7 +13,8 @@ def find_tasks() -> None:
     """
     import_submodules("app.models")
     import_submodules("app.jobs")
-    for task in TASKS.values():
+    own = [task for task in TASKS.values() if task.function.__module__.startswith("app.")]
+    for task in own:  # tests may have others, with an outbox that comes and goes
         if task.once and task.database not in OUTBOXES:
             raise RuntimeError(
                 f"the task {task.name!r} is to be done once, so the {task.database.name} needs an"

@@ -124,6 +124,7 @@ def test_what_is_done_once_needs_a_session_and_an_outbox(monkeypatch: pytest.Mon
     @task(once=True)
     async def with_session(session: AsyncSession) -> None: ...
 
+    monkeypatch.setattr(with_session.function, "__module__", "app.jobs.reports")
     import_submodules("app.models")
     monkeypatch.delitem(OUTBOXES, database, raising=False)
     with pytest.raises(RuntimeError, match="needs an `Outbox`"):
