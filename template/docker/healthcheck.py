@@ -17,8 +17,8 @@ from pathlib import Path
 
 TIMEOUT_SECONDS = 4.0
 SILENT_SECONDS = 20.0
-HEARTBEAT = Path(tempfile.gettempdir(), "worker-heartbeat")
-"""Touched every few seconds while a worker lives: see app/core/jobs/backends/life.py."""
+HEARTBEAT = "worker-heartbeat"
+"""The file that is touched while a worker lives: see app/core/jobs/backends/life.py."""
 
 
 def status_of(path: str) -> int:
@@ -40,7 +40,8 @@ def status_of(path: str) -> int:
 def check_worker() -> None:
     """End the process with 1 and the reason when the worker has not touched its file lately."""
     try:
-        silent = time.time() - HEARTBEAT.stat().st_mtime
+        # Only here: a container that may write nowhere has no directory for temporary files.
+        silent = time.time() - Path(tempfile.gettempdir(), HEARTBEAT).stat().st_mtime
     except OSError as error:
         sys.exit(f"worker: {error}")
     if silent > SILENT_SECONDS:
