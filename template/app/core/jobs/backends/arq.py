@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from logging import WARNING, getLogger
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from arq import ArqRedis, Retry
 from arq.constants import in_progress_key_prefix
@@ -30,6 +30,8 @@ from app.core.redis import link
 from app.core.redis.connection import Client, connected
 
 if TYPE_CHECKING:
+    from arq.typing import WorkerCoroutine
+
     from app.core.registry import CoreSettings
 
 RUN = "run"
@@ -133,8 +135,9 @@ async def _receive(settings: "CoreSettings", start: Start) -> None:
         client = await stack.enter_async_context(
             connected(address, patience=PATIENCE_SECONDS, max_connections=settings.jobs_at_once + 3)
         )
+        perform = cast("WorkerCoroutine", queue.perform)  # arq's type wants any arguments
         worker = Worker(
-            [func(queue.perform, name=RUN, timeout=FOR_EVER.total_seconds(), keep_result=0)],
+            [func(perform, name=RUN, timeout=FOR_EVER.total_seconds(), keep_result=0)],
             redis_pool=_speaking_arq(client),
             queue_name=key("arq"),
             max_jobs=settings.jobs_at_once,
