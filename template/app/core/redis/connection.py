@@ -69,7 +69,7 @@ def _single(
     address: Address, options: dict[str, Any], patience: float, stack: AsyncExitStack
 ) -> Client:
     [(host, port)] = address.hosts
-    # Among the options, since redis-py 5 counts whole seconds in its types, though not when it runs.
+    # Among the options, since redis-py 5 has whole seconds in its types, though not when it runs.
     options = {**options, "timeout": patience}
     pool = BlockingConnectionPool(
         connection_class=SSLConnection if options.pop("ssl", False) else Connection,
