@@ -32,18 +32,21 @@ async def sweep() -> None:
 @asynccontextmanager
 async def sweeping() -> AsyncIterator[None]:
     """Sweep from time to time until the block is left; several processes may do it at once."""
-    task = asyncio.create_task(_sweep_for_ever())
+    leaving = asyncio.Event()
+    task = asyncio.create_task(_sweep_until(leaving))
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        # Not cancelled: a connection that is just being made would never be closed.
+        leaving.set()
+        await task
 
 
-async def _sweep_for_ever() -> None:
-    while True:
-        await asyncio.sleep(INTERVAL_SECONDS)
+async def _sweep_until(leaving: asyncio.Event) -> None:
+    while not leaving.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(leaving.wait(), INTERVAL_SECONDS)
+            return
         try:
             await sweep()
         except Exception:
