@@ -40,8 +40,8 @@ from tests.support.runs import (
     token_issuer,
     vault_program,
 )
-from tests.support.services import Service, Services
-from tests.support.template import Template
+from tests.support.services import DATA, Service, Services
+from tests.support.template import Answers, Template
 from tests.support.vaults import stored, vault_server
 
 TEMPLATE = Template()
@@ -198,6 +198,16 @@ def stack() -> Iterator[ExitStack]:
 def type_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What mypy learns about the libraries; it is the same for all services."""
     return tmp_path_factory.mktemp("mypy")
+
+
+def test_every_combination_of_the_data_layer_is_run() -> None:
+    def of_data(answers: Answers) -> tuple[str, ...]:
+        return tuple(str(answers[name]) for name in sorted(DATA))
+
+    legal = {of_data(each.answers) for each in SERVICES.matrix.projections(DATA)}
+    shown = [each.answers for each in SERVICES.chosen if each.answers["examples"]]
+    assert len(legal) == 24
+    assert legal - set(map(of_data, shown)) == set()
 
 
 def test_own_tests(rendered: Rendered, tmp_path: Path) -> None:

@@ -182,6 +182,7 @@ class Matrix:
         names: Iterable[str] | None = None,
         fixed: Mapping[str, Any] | None = None,
         first: Iterable[Answers] = (),
+        parts: Iterable[Answers] = (),
     ) -> list[Answers]:
         """Choose few combinations in which each legal pair of answers occurs.
 
@@ -192,14 +193,20 @@ class Matrix:
             names: only pairs of answers to these questions.
             fixed: only combinations with these answers.
             first: combinations that are among them in any case.
+            parts: answers that stand together in one of them in any case.
         """
         fixed = fixed or {}
         missing = dict.fromkeys(_pair_key(*pair) for pair in self.pairs(names, fixed))
         rows = list(first)
         for row in rows:
             self._take_out(row, missing)
+        for part in parts:
+            if not any(part.items() <= row.items() for row in rows):
+                rows.append(self._complete_row({**fixed, **part}, missing, names))
+                self._take_out(rows[-1], missing)
         while missing:
-            rows.append(self._row(missing, names, fixed))
+            start = self._start(missing, fixed)
+            rows.append(self._complete_row({**fixed, **start}, missing, names))
             self._take_out(rows[-1], missing)
         return rows
 
@@ -207,12 +214,8 @@ class Matrix:
         for pair in self._pairs_of(row):
             missing.pop(pair, None)
 
-    def _row(
-        self,
-        missing: Mapping[tuple[str, ...], None],
-        names: Iterable[str] | None,
-        fixed: Mapping[str, Any],
-    ) -> Answers:
+    def _start(self, missing: Mapping[tuple[str, ...], None], fixed: Mapping[str, Any]) -> Answers:
+        """Give the answers of the first pair that is missing."""
         first, first_value, second, second_value = next(iter(missing))
         start = next(
             projection.answers
@@ -220,7 +223,15 @@ class Matrix:
             if _pair_key(*((name, projection.answers[name]) for name in (first, second)))
             == (first, first_value, second, second_value)
         )
-        chosen = {**fixed, first: start[first], second: start[second]}
+        return {first: start[first], second: start[second]}
+
+    def _complete_row(
+        self,
+        chosen: Answers,
+        missing: Mapping[tuple[str, ...], None],
+        names: Iterable[str] | None,
+    ) -> Answers:
+        """Answer the questions that are open so that the most missing pairs occur."""
         for name in self._ordered(names):
             if name not in chosen:
                 candidates = self.projections((name,), chosen)

@@ -22,6 +22,10 @@ DESCRIPTION = ("name", "description", "authors", "license", "license-files")
 """What of a project's metadata changes nothing when it runs; nothing else asks for `license`."""
 
 
+DATA = frozenset({"database", "databases", "models", "tenancy"})
+"""Questions of which every combination of answers is run, not only every pair."""
+
+
 @dataclass(frozen=True)
 class Service:
     """One of the services that differ when they run.
@@ -51,12 +55,15 @@ class Services:
     def chosen(self) -> list[Service]:
         """All presets, and few other services, in which each legal pair of answers is run.
 
+        So is every combination of the answers that make the layer of data what it is.
+
         Free answers are only printed, or change addresses for people to open, so each further
         value of them is run with one service: the preset that needs the least.
         """
         usual = {name: self.matrix.resolver.resolve()[name] for name in self._free}
         presets = self.matrix.presets().values()
-        rows = self._distinct(self.matrix.covering(self._switches(), usual, first=presets))
+        parts = self._parts(usual)
+        rows = self._distinct(self.matrix.covering(self._switches(), usual, presets, parts))
         written = self._distinct(
             self.matrix.resolver.resolve({"preset": "minimal", **answers})
             for answers in self._free_answers()
@@ -69,6 +76,12 @@ class Services:
                 if key not in rows
             ),
         ]
+
+    def _parts(self, usual: Answers) -> Iterator[Answers]:
+        """Each combination of the answers that belong together, with the sample that shows them."""
+        together = self.template.questions.keys() & DATA
+        for projection in self.matrix.projections(together, {**usual, "examples": True}):
+            yield {"examples": True, **{name: projection.answers[name] for name in together}}
 
     def crossed(self, names: Iterable[str]) -> list[Service]:
         """Every legal combination of some answers, the others as in the smallest service.

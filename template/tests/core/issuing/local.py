@@ -1,7 +1,9 @@
 """Issues tokens as the service itself does, with its own keys."""
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from time import time
 from typing import Any
@@ -12,6 +14,8 @@ from app.core.auth.provider import AuthSettings
 from tests.core.issuing.signing import Claims, SigningKey
 from tests.core.local.realms.realm import PUBLIC as REALM_PUBLIC
 from tests.core.mailbox import Mailbox
+
+Variables = tuple[tuple[str, str], ...]
 
 PUBLIC = frozenset(
     {
@@ -62,7 +66,7 @@ class LocalIssuer:
 
     @property
     def settings(self) -> AuthSettings:
-        return AuthSettings(**{name.lower(): value for name, value in self.variables.items()})  # type: ignore[arg-type]
+        return _settings(_frozen(self.variables), _frozen(os.environ))
 
     @property
     def key(self) -> SigningKey:
@@ -95,6 +99,16 @@ class LocalIssuer:
 
     def token(self, subject: str = "somebody", **claims: Any) -> str:
         return OwnKeys(self.settings).sign(self.claims(subject, **claims))
+
+
+def _frozen(variables: Mapping[str, str]) -> Variables:
+    return tuple(sorted(variables.items()))
+
+
+@cache
+def _settings(variables: Variables, _: Variables) -> AuthSettings:
+    """Read them once for each environment: every token asks for them."""
+    return AuthSettings(**{name.lower(): value for name, value in variables})  # type: ignore[arg-type]
 
 
 LITTLE_WORK = {"ARGON2_MEMORY_KIB": "8", "ARGON2_PASSES": "1", "ARGON2_LANES": "1"}

@@ -1,5 +1,6 @@
 """Google and GitHub: where they are asked, and whom their answers name."""
 
+import asyncio
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from app.core.auth.local.settings import LocalSettings
 from app.core.auth.remote_keys import read_json, remote_keys
 from app.core.auth.tokens import TokenRefusedError, TokenRules, Verifier
 from app.core.errors import BadRequestError, ExternalServiceError, UnauthenticatedError
+from app.core.http.guard import tls
 
 log = structlog.get_logger(logger_name="app.auth")
 
@@ -206,7 +208,7 @@ async def _swap(
         "code_verifier": handshake.verifier,
     }
     try:
-        async with AsyncClient(timeout=TIMEOUT_SECONDS) as http:
+        async with await _caller() as http:
             headers = {"Accept": "application/json"}
             answer = await http.post(endpoint, data=body, headers=headers)
             if answer.status_code in (400, 401, 403):
@@ -220,10 +222,15 @@ async def _swap(
     return found
 
 
+async def _caller() -> AsyncClient:
+    return AsyncClient(verify=await asyncio.to_thread(tls), timeout=TIMEOUT_SECONDS)
+
+
 async def _ask(name: str, address: str, token: str | None = None) -> Any:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        async with AsyncClient(timeout=TIMEOUT_SECONDS, headers=headers) as http:
+        async with await _caller() as http:
+            http.headers.update(headers)
             return await read_json(http, address)
     except (HTTPError, ValueError) as error:
         raise _silent(name, error) from None
