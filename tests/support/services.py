@@ -63,7 +63,7 @@ class Services:
         usual = {name: self.matrix.resolver.resolve()[name] for name in self._free}
         presets = self.matrix.presets().values()
         parts = self._parts(usual)
-        rows = self._distinct(self.matrix.covering(self._switches(), usual, presets, parts))
+        rows = self._distinct(self.matrix.covering(self._switches, usual, presets, parts))
         written = self._distinct(
             self.matrix.resolver.resolve({"preset": "minimal", **answers})
             for answers in self._free_answers()
@@ -125,6 +125,7 @@ class Services:
         """Render a service."""
         return self.renderer.tree(service.answers)
 
+    @cached_property
     def _switches(self) -> frozenset[str]:
         read = [name for path, name in self.renderer.sources.items() if _is_run(path)]
         switches = frozenset[str]().union(*map(self.template.switches, read))
@@ -154,7 +155,7 @@ class Services:
 
     def _name(self, answers: Answers) -> str:
         """Name a service by what is on, in the order of the questions."""
-        switches = self._switches()
+        switches = self._switches
         parts = []
         for question in self.template.asked:
             value = answers[question.name]
