@@ -46,6 +46,7 @@ defaults
     timeout connect 2s
     timeout client 30s
     timeout server 30s
+    timeout check 5s
     default-server check inter 100ms fall 1 rise 1
 
 frontend all
