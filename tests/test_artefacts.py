@@ -35,6 +35,9 @@ TOOLS = Path(sys.executable).parent
 DOCKERFILES = ("docker/Dockerfile", "docker/Dockerfile.dev")
 COMPOSE = ("docker-compose.yml", "docker-compose.override.yml")
 COMPOSE_DEVELOPMENT = "docker/docker-compose.dev.yml"
+COMPOSE_PARTS = tuple(sorted(name for name in RENDERER.sources if "docker/compose/" in name))
+COMPOSE_SERVICE = "docker/compose/service.yml"
+"""What all containers of the service's image have in common; `COMPOSE[0]` includes the others."""
 WORKFLOW = ".github/workflows/main.yml"
 PIPELINE = ".gitlab-ci.yml"
 VAULT_SCRIPT = "deploy/vault/setup.sh"
@@ -86,8 +89,14 @@ VALIDATORS = (
     Validator(
         "compose-schema",
         ("check-jsonschema", "--builtin-schema", "vendor.compose-spec"),
-        (*COMPOSE[:1], COMPOSE_DEVELOPMENT),
-        ("environment:", "enviroment:"),
+        (*COMPOSE_PARTS, COMPOSE_DEVELOPMENT),
+        ("services:", "servces:"),
+    ),
+    Validator(
+        "compose-list-schema",
+        ("check-jsonschema", "--builtin-schema", "vendor.compose-spec"),
+        COMPOSE[:1],
+        ("include:", "includes:"),
     ),
     Validator(
         "workflow-schema",
@@ -200,19 +209,66 @@ def test_our_own_workflow_runs_every_database() -> None:
 
 @pytest.mark.parametrize("development", [False, True], ids=["production", "development"])
 def test_compose_resolves_every_content(development: bool, tmp_path: Path) -> None:
-    paths = (*COMPOSE, COMPOSE_DEVELOPMENT) if development else COMPOSE
+    chosen = (*COMPOSE, COMPOSE_DEVELOPMENT) if development else COMPOSE
     refused = {}
-    for number, (answers, contents) in enumerate(distinct(*paths)):
-        judged = resolve_compose(write(tmp_path / str(number), contents))
+    for number, (answers, contents) in enumerate(showing_each(*chosen, *COMPOSE_PARTS)):
+        judged = resolve_compose(write_compose(tmp_path / str(number), contents, chosen))
         if judged.returncode != 0 or f"name: {answers['project_slug']}" not in unquoted(judged):
             refused[number] = judged.stdout + judged.stderr
     assert not refused
 
 
+def showing_each(*paths: str) -> Iterator[tuple[Answers, dict[str, bytes]]]:
+    """Give few sets of these files in which each content of each of them occurs."""
+    sets = list(distinct(*paths))
+    unseen = {item for _, contents in sets for item in contents.items()}
+    while unseen:
+        answers, contents = max(sets, key=lambda each: len(unseen & each[1].items()))
+        unseen -= contents.items()
+        yield answers, contents
+
+
+def write_compose(
+    directory: Path, contents: Mapping[str, bytes], chosen: tuple[str, ...] = COMPOSE
+) -> list[Path]:
+    """Write Compose files, and give those that are named to Compose."""
+    write(directory, contents)
+    return [directory / path for path in chosen]
+
+
 def test_compose_rejects_a_fault(tmp_path: Path) -> None:
-    _, contents = next(distinct(*COMPOSE))
-    fault = contents[COMPOSE[0]].replace(b"service_completed_successfully", b"service_done")
-    assert resolve_compose(write(tmp_path, {**contents, COMPOSE[0]: fault})).returncode != 0
+    path = "docker/compose/api.yml"
+    _, contents = next(distinct(*COMPOSE, *COMPOSE_PARTS))
+    fault = contents[path].replace(b"service_completed_successfully", b"service_done")
+    assert resolve_compose(write_compose(tmp_path, {**contents, path: fault})).returncode != 0
+
+
+def test_compose_lets_the_user_change_what_is_included(tmp_path: Path) -> None:
+    answers, files = tree(worker="taskiq")
+    changed = b"""\
+services:
+  worker:
+    environment:
+      LOG_LEVEL: DEBUG
+  database:
+    image: postgres:17
+    ports: !reset []
+  mine:
+    image: mine
+    networks: [back]
+"""
+    given = {path: files[path] for path in (*COMPOSE, *COMPOSE_PARTS) if path in files}
+    files_given = write_compose(tmp_path, {**given, COMPOSE[1]: changed, ".env": b"DEBUG=true\n"})
+    services = yaml.safe_load(resolve_compose(files_given).stdout)["services"]
+    assert services["worker"]["environment"].items() >= {
+        ("DEBUG", "true"),
+        ("LOG_LEVEL", "DEBUG"),
+        ("REDIS_URL", "redis://:development@redis:6379/0"),
+    }
+    assert services["worker"]["image"] == f"{answers['project_slug']}:local"
+    assert services["database"]["image"] == "postgres:17"
+    assert "ports" not in services["database"]
+    assert services["mine"]["networks"].keys() == {"back"}
 
 
 def resolve_compose(files: list[Path]) -> subprocess.CompletedProcess[str]:
@@ -251,9 +307,9 @@ def test_containers_get_only_environment_that_is_read(database: str, databases: 
     )
     given = {
         name
-        for path in (COMPOSE[0], COMPOSE_DEVELOPMENT)
-        for service in ("api", "migrate")
-        for name in yaml.safe_load(files[path])["services"][service].get("environment", {})
+        for path in (COMPOSE_SERVICE, "docker/compose/api.yml", COMPOSE_DEVELOPMENT)
+        for service in ("service", "api", "migrate")
+        for name in yaml.safe_load(files[path])["services"].get(service, {}).get("environment", {})
     }
     assert "ENVIRONMENT" in given
     assert {name for name in documented if name.startswith("DATABASE_URL")} <= given
@@ -264,7 +320,8 @@ def test_containers_get_only_environment_that_is_read(database: str, databases: 
 def test_pipelines_test_on_the_database_of_compose(database: str) -> None:
     _, github = tree(database=database, ci="github")
     _, gitlab = tree(database=database, ci="gitlab")
-    image = yaml.safe_load(github[COMPOSE[0]])["services"]["database"]["image"]
+    part = f"docker/compose/{database}.yml"
+    image = yaml.safe_load(github[part])["services"]["database"]["image"]
     workflow = yaml.safe_load(github[WORKFLOW])["jobs"]["check"]
     pipeline = yaml.safe_load(gitlab[PIPELINE])["check"]
     assert [workflow["services"]["database"]["image"]] == [image]
@@ -384,7 +441,7 @@ def test_hooks_find_faults(tmp_path: Path) -> None:
         "yaml": ("wrong.yml", b"key: [\n"),
         "large-file": ("large.bin", bytes(600_000)),
         "dockerfile": ("Dockerfile", b"FROM debian\nRUN cd /tmp\n"),
-        "compose": ("docker-compose.more.yml", b"services: []\n"),
+        "compose": ("docker/compose/more.yml", b"services: []\n"),
         "github-workflows": (".github/workflows/wrong.yml", b"on: push\njobs: []\n"),
         "zizmor": (".github/workflows/unsafe.yml", UNSAFE_WORKFLOW),
         "gitlab-ci": (".gitlab-ci.yml", b"job:\n  skript: x\n"),

@@ -52,7 +52,12 @@ TRACES = {
 }
 """How a piece that is off would show in the environment or in compose."""
 
-SHARED = (".env.example.jinja", "docker-compose.yml.jinja")
+SHARED = (
+    ".env.example.jinja",
+    "docker-compose.yml.jinja",
+    "docker/compose/api.yml.jinja",
+    "docker/compose/service.yml.jinja",
+)
 
 
 Check = Callable[[Closure], Iterator[str]]

@@ -185,8 +185,9 @@ def need_base_images(
         re.sub(r"\$\{(\w+)\}", lambda match: arguments[match[1]], name)
         for name in re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)
     }
-    services = yaml.safe_load((directory / "docker-compose.yml").read_text("utf-8"))["services"]
-    names |= {service["image"] for name, service in services.items() if "database" in name}
+    for file in (directory / "docker/compose").glob("*sql.yml"):
+        services = yaml.safe_load(file.read_text("utf-8"))["services"]
+        names |= {service["image"] for name, service in services.items() if "database" in name}
     for name in names:
         try:
             engine.images.get(name)
