@@ -1,5 +1,13 @@
+import asyncio
+
 import pytest
 from httpx2 import AsyncClient
+
+from app.config import Settings
+from app.core.application import create_app
+from app.core.discovery import discover_routers
+from tests.core.migrating import migrate
+from tests.core.plugin import MEMBER, Addresses, caller_of, with_changes
 
 PROJECTS = "/api/v1/projects"
 
@@ -33,6 +41,59 @@ async def test_change_what_is_sent_and_only_that(client: AsyncClient) -> None:
     emptied = (await client.patch(path, json={"description": None})).json()
     assert (emptied["name"], emptied["description"]) == ("Orchard", None)
     assert (await client.patch(path, json={})).json() == emptied
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [("Garden", "garden"), (" Café  Zürich! ", "cafe-zurich"), ("\U0001f600", "project")],
+)
+async def test_a_slug_is_made_of_the_name(client: AsyncClient, name: str, slug: str) -> None:
+    first, second = [(await create(client, name=name))["slug"] for _ in range(2)]
+    assert first == slug
+    assert second.startswith(f"{slug}-")
+    assert len((await create(client, name="x-" * 100))["slug"]) <= 63
+
+
+@pytest.fixture
+def migrated(empty_databases: Addresses) -> Addresses:
+    """Databases of the test's own."""
+    migrate(empty_databases)
+    return empty_databases
+
+
+async def test_many_may_take_one_name_at_once(migrated: Addresses, settings: Settings) -> None:
+    own = with_changes(settings, **migrated)
+    app = create_app(own, routers=discover_routers("app.api.v1"))
+    async with app.router.lifespan_context(app), caller_of(app, headers=MEMBER) as caller:
+        for body, statuses in (
+            ({"name": "Garden"}, [201] * 10),
+            ({"name": "Garden", "slug": "orchard"}, [201] + [409] * 9),
+        ):
+            answers = await asyncio.gather(*(caller.post(PROJECTS, json=body) for _ in range(10)))
+            assert sorted(answer.status_code for answer in answers) == statuses
+
+
+async def test_a_slug_is_taken_once(client: AsyncClient) -> None:
+    taken = await create(client, slug="my-garden")
+    other = await create(client, slug="orchard")
+    path = f"{PROJECTS}/{other['id']}"
+    for answer in (
+        await client.post(PROJECTS, json={"name": "x", "slug": "my-garden"}),
+        await client.patch(path, json={"slug": "my-garden"}),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+        assert "my-garden" in answer.json()["detail"]
+    assert (await client.get(path)).json() == other
+    found = (await client.get(PROJECTS, params={"slug": "my-garden"})).json()["items"]
+    assert found == [taken]
+    same = await client.patch(path, json={"slug": "orchard", "name": "Meadow"})
+    assert (same.status_code, same.json()["slug"]) == (200, "orchard")
+
+
+async def test_the_slug_of_a_deleted_project_is_free(client: AsyncClient) -> None:
+    for _ in range(3):
+        project = await create(client, slug="my-garden")
+        assert (await client.delete(f"{PROJECTS}/{project['id']}")).status_code == 204
 
 
 async def test_a_deleted_project_is_gone(client: AsyncClient) -> None:
@@ -111,6 +172,10 @@ async def test_a_row_that_comes_meanwhile_moves_no_page(client: AsyncClient) -> 
         {"name": 7},
         {"name": "x" * 201},
         {"name": "NUL \x00"},
+        {"name": "x", "slug": ""},
+        {"name": "x", "slug": "No Slug"},
+        {"name": "x", "slug": "a--b"},
+        {"name": "x", "slug": "a" * 64},
         {"name": "x", "unknown": 1},
         {"name": "x", "id": UNKNOWN},
         [],
@@ -122,7 +187,9 @@ async def test_bad_bodies_store_nothing(client: AsyncClient, body: object) -> No
     assert (await client.get(PROJECTS)).json()["items"] == []
 
 
-@pytest.mark.parametrize("body", [{"name": None}, {"name": ""}, {"deleted_at": None}])
+@pytest.mark.parametrize(
+    "body", [{"name": None}, {"name": ""}, {"slug": None}, {"deleted_at": None}]
+)
 async def test_bad_changes_change_nothing(client: AsyncClient, body: object) -> None:
     project = await create(client)
     path = f"{PROJECTS}/{project['id']}"
@@ -139,6 +206,7 @@ async def test_bad_changes_change_nothing(client: AsyncClient, body: object) -> 
         ("cursor=made-up", 400),
         ("sort=version", 422),
         ("name=%00", 422),
+        ("slug=%00", 422),
     ],
 )
 async def test_bad_pages(client: AsyncClient, query: str, status: int) -> None:

@@ -20,6 +20,7 @@ from app.core.tenancy.owned import HOME
 from app.core.tenancy.row_security import check_database
 from tests.core.migrating import migrate
 from tests.core.plugin import Addresses, with_changes
+from tests.core.tenants import Tenancy
 
 ONE, OTHER = uuid4(), uuid4()
 
@@ -83,6 +84,11 @@ async def test_readers_are_confined_too() -> None:
     with as_tenant(ONE):
         async with HOME.read_session_context() as session:
             assert set(await session.scalars(text("SELECT id FROM tenants"))) == {ONE}
+
+
+@pytest.mark.usefixtures("without_repository_rule", "without_session_net")
+async def test_it_holds_alone_on_every_route(tenancy: Tenancy) -> None:
+    assert await tenancy.attack() == []
 
 
 async def test_a_connection_remembers_no_tenant(app: FastAPI, settings: Settings) -> None:

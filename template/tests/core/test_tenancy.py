@@ -1,12 +1,28 @@
 """Whose rows are seen and stored, below HTTP and around it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from fastapi import APIRouter, FastAPI
 from httpx2 import AsyncClient
-from sqlalchemy import String, UniqueConstraint, delete, func, insert, select, text, update
+from sqlalchemy import (
+    Column,
+    ForeignKeyConstraint,
+    Index,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    Uuid,
+    delete,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, aliased, mapped_column
 
@@ -448,13 +464,50 @@ async def test_tables_of_tenants_are_made_for_it(app: FastAPI) -> None:
         for table in each.metadata.tables.values():
             if table.info.get(OWNED) != "tenant_id":
                 continue
-            column = table.c.tenant_id
-            assert not column.nullable
-            firsts = [next(iter(index.columns)) for index in table.indexes]
-            assert column in firsts, f"{table.name} needs an index that begins with tenant_id"
+            assert list(faults_of(table)) == [], table.name
             if each is HOME:
-                (key,) = column.foreign_keys
-                assert (key.target_fullname, key.ondelete) == ("tenants.id", "CASCADE")
-            for constraint in table.constraints:
-                if isinstance(constraint, UniqueConstraint):
-                    assert column in list(constraint.columns), f"{constraint.name}: per tenant"
+                owners = {key.target_fullname: key for key in table.c.tenant_id.foreign_keys}
+                assert owners["tenants.id"].ondelete == "CASCADE"
+
+
+def faults_of(table: Table) -> Iterator[str]:
+    """What a table of tenants lacks or has too much of."""
+    unique = [
+        list(each.columns.keys())
+        for each in (*table.constraints, *table.indexes)
+        if isinstance(each, UniqueConstraint) or (isinstance(each, Index) and each.unique)
+    ]
+    if table.c.tenant_id.nullable:
+        yield "belongs to nobody"
+    if ["tenant_id", "id"] not in unique:
+        yield "no foreign key can lead to a row and its tenant"
+    yield from (f"{names} is not unique per tenant" for names in unique if names[0] != "tenant_id")
+    for key in table.foreign_key_constraints:
+        columns = {(element.parent.name, element.column.name) for element in key.elements}
+        owned = key.referred_table.info.get(OWNED) == "tenant_id"
+        if owned and ("tenant_id", "tenant_id") not in columns:
+            yield f"{key.column_keys} may lead to another tenant"
+
+
+def test_faulty_tables_of_tenants_are_seen() -> None:
+    metadata = MetaData()
+    parent = Table("parents", metadata, *columns(), info={OWNED: "tenant_id"})
+    assert len(list(faults_of(parent))) == 1
+    for part, expected in (
+        (UniqueConstraint("name"), ["['name'] is not unique per tenant"]),
+        (Index("ix_name", "name", unique=True), ["['name'] is not unique per tenant"]),
+        (ForeignKeyConstraint(["name"], [parent.c.id]), ["['name'] may lead to another tenant"]),
+        (ForeignKeyConstraint(["tenant_id", "name"], [parent.c.tenant_id, parent.c.id]), []),
+    ):
+        table = Table(
+            f"of_{uuid4()}", metadata, *columns(), UniqueConstraint("tenant_id", "id"), part
+        )
+        assert list(faults_of(table)) == expected
+
+
+def columns() -> list[Column[Any]]:
+    return [
+        Column("id", Uuid, primary_key=True),
+        Column("tenant_id", Uuid, nullable=False),
+        Column("name", Uuid),
+    ]

@@ -1,4 +1,7 @@
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
+from functools import partial
 
 import pytest
 from fastapi import FastAPI
@@ -10,6 +13,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from app.config import Settings
 from app.core.application import create_app
 from app.core.database import after_commit, handle, init_db
+from app.core.database.flavours.flavour import FLAVOUR
 from app.core.database.layout import DATABASES
 from app.core.database.tables import make_tables
 from tests.core.first_database import database
@@ -105,6 +109,34 @@ async def test_work_that_lost_is_done_again(
 
     assert await database.in_transaction(work) == "done"
     assert (len(tries), await value()) == (3, 1)
+
+
+async def test_of_two_that_wait_for_each_other_both_get_done(service: FastAPI) -> None:
+    """A real deadlock, which the server ends; where only one writes at a time there is none."""
+    async with database.session_context() as session:
+        await session.execute(text("UPDATE counters SET value = 1"))
+        await session.execute(text("INSERT INTO counters VALUES (1000)"))
+    one_writer = FLAVOUR.name == "sqlite"
+    both, tries = asyncio.Barrier(2), 0
+
+    async def work(session: AsyncSession, order: str) -> None:
+        nonlocal tries
+        tries += 1
+        one = text("UPDATE counters SET value = value + 1 WHERE value < 1000")
+        other = text("UPDATE counters SET value = value + 1 WHERE value >= 1000")
+        first, second = (one, other) if order == "forth" else (other, one)
+        await session.execute(first)
+        if tries <= 2:
+            with suppress(TimeoutError, asyncio.BrokenBarrierError):
+                await asyncio.wait_for(both.wait(), 0.1 if one_writer else 10)
+        await session.execute(second)
+
+    await asyncio.gather(
+        *(database.in_transaction(partial(work, order=order)) for order in ("forth", "back"))
+    )
+    async with database.read_session_context() as session:
+        assert set(await session.scalars(text("SELECT value FROM counters"))) == {3, 1002}
+    assert tries == (2 if one_writer else 3)
 
 
 async def test_a_row_that_was_changed_meanwhile_is_a_lost_conflict() -> None:

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, ForeignKeyConstraint, Index, Table, event
+from sqlalchemy import ColumnElement, ForeignKeyConstraint, Table, UniqueConstraint, event
 from sqlalchemy.orm import Mapped, Mapper
 
 from app.core.database.base import OWNED, Entity
@@ -48,4 +48,5 @@ def _complete_table(mapper: "Mapper[Any]", model: type[TenantOwned]) -> None:
         table.append_constraint(
             ForeignKeyConstraint([COLUMN], [f"{TENANTS}.id"], ondelete="CASCADE")
         )
-    Index(None, table.c[COLUMN], table.c.id)
+    # For foreign keys that lead to rows of the same tenant, and for pages of a tenant's rows.
+    table.append_constraint(UniqueConstraint(table.c[COLUMN], table.c.id))

@@ -12,6 +12,7 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from app.config import Settings
 from app.core.application import create_app
 from app.core.audit import audit
+from app.core.secrets import secrets
 from tests.core.issuing.base import Issuer
 from tests.core.issuing.local import LocalIssuer
 from tests.core.local.browsing import ADA, PROVIDERS, Browser
@@ -102,9 +103,10 @@ async def browser(
 ) -> AsyncIterator[Browser]:
     """The browser of somebody who has an account with a password."""
     await people.join(ADA)
-    service = create_app(with_changes(settings, **elsewhere.settings))
-    async with caller_of(service, headers={}) as client:
-        yield Browser(client)
+    own = with_changes(settings, **elsewhere.settings)
+    with secrets.given_by(own):
+        async with caller_of(create_app(own), headers={}) as client:
+            yield Browser(client)
 
 
 @pytest.fixture

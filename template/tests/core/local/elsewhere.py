@@ -35,6 +35,7 @@ class Elsewhere:
 
     Attributes:
         person: who that is.
+        client: what it knows the service by.
         codes: what was asked for with each code that is not used up.
         changes: replaces claims of ID tokens.
         broken: paths that answer by an error.
@@ -44,6 +45,7 @@ class Elsewhere:
     def __init__(self) -> None:
         self.key = SigningKey("RS256")
         self.person = Person()
+        self.client = dict(CLIENT)
         self.codes: dict[str, dict[str, str]] = {}
         self.tokens: set[str] = set()
         self.changes: dict[str, Any] = {}
@@ -55,7 +57,9 @@ class Elsewhere:
     def settings(self) -> dict[str, str]:
         """The settings with which a service signs in here, as if it were both."""
         clients = {
-            f"{name}_{key}": value for name in ("google", "github") for key, value in CLIENT.items()
+            f"{name}_{key}": value
+            for name in ("google", "github")
+            for key, value in self.client.items()
         }
         return {
             **clients,
@@ -85,7 +89,7 @@ class Elsewhere:
         challenge = base64.urlsafe_b64encode(verifier).decode().rstrip("=")
         good = (
             asked is not None
-            and {name: form.get(name) for name in CLIENT} == CLIENT
+            and {name: form.get(name) for name in self.client} == self.client
             and form.get("grant_type") == "authorization_code"
             and form.get("redirect_uri") == asked["redirect_uri"]
             and challenge == asked["code_challenge"]
@@ -108,7 +112,7 @@ class Elsewhere:
 
     def _authorize(self, query: dict[str, str]) -> Answer:
         assert (query["response_type"], query["code_challenge_method"]) == ("code", "S256")
-        assert query["client_id"] == CLIENT["client_id"]
+        assert query["client_id"] == self.client["client_id"]
         code = uuid4().hex
         self.codes[code] = query
         back = {"code": code, "state": query["state"]}
@@ -119,7 +123,7 @@ class Elsewhere:
     def _id_token(self, asked: dict[str, str]) -> str:
         claims = {
             "iss": self.url,
-            "aud": CLIENT["client_id"],
+            "aud": self.client["client_id"],
             "sub": str(self.person.number),
             "exp": int(time()) + 60,
             "nonce": asked["nonce"],

@@ -10,6 +10,7 @@ from app.core.auth.local.keys import derive
 from app.core.auth.local.models import HOME, UserIdentity
 from app.core.auth.local.realms.realm import everywhere
 from app.core.database.types import utc_now
+from app.core.secrets import secrets
 from tests.core.local.browsing import ADA, PROVIDERS, Browser
 from tests.core.local.elsewhere import Elsewhere, Person
 from tests.core.local.people import AUTH, People, account
@@ -60,6 +61,14 @@ async def test_a_disabled_account_stays_closed(browser: Browser, provider: str) 
     async with account(ADA) as user:
         user.disabled_at = utc_now()
     assert (await browser.sign_in(provider)).status_code == 401
+
+
+async def test_a_client_that_is_not_configured_any_more_signs_nobody_in(
+    browser: Browser, settings: Settings, provider: str
+) -> None:
+    with secrets.given_by(settings):
+        answer = await browser.client.get(f"{AUTH}/oauth/{provider}", params=naming(ADA))
+    assert (answer.status_code, answer.json()["code"]) == (503, "service_unavailable")
 
 
 # --- attacks ---

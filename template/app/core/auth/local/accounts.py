@@ -134,29 +134,53 @@ async def change_password(
         ValidationFailedError: the new password is refused.
         RateLimitedError: too many attempts.
     """
+    user = await prove(settings, user_id, old, origin, to_change="password")
+    check_password(new, user.email, settings.password_min_length)
+    password_hash = await passwords(settings).hash(new)
+    async with HOME.session_context() as session:
+        current = await lock(session, user)
+        await _set_password(session, settings, current, password_hash)
+        granted = await sessions.begin(session, settings, current, origin)
+    audit("password.changed", user=str(user.id))
+    return sessions.issue_pair(settings, granted)
+
+
+async def prove(
+    settings: LocalSettings, user_id: uuid.UUID, password: str, origin: Origin, *, to_change: str
+) -> User:
+    """Make sure that whoever wants to change an account knows its password.
+
+    Raises:
+        ForbiddenError: the present password is another one.
+        RateLimitedError: too many attempts.
+    """
     async with HOME.read_session_context() as reading:
         user = await reading.get(User, user_id)
     if user is None:
         raise not_a_user()
-    check_password(new, user.email, settings.password_min_length)
     place = throttle.network(origin.address)
     (tries,) = await throttle.count((throttle.PAIR, f"{account_key(user.email)}|{place}"))
     if tries.exceeded:
         raise tries.refuse()
-    verdict = await _verify(settings, user, old)
+    verdict = await _verify(settings, user, password)
     if not verdict.right:
-        audit("password.change_failed", user=str(user.id), address=origin.address)
+        audit(f"{to_change}.change_failed", user=str(user.id), address=origin.address)
         raise ForbiddenError("The present password is another one")
-    password_hash = await passwords(settings).hash(new)
     async with HOME.session_context() as session:
-        current = await _unchanged(session, user)
-        if current is None:
-            raise ConflictError("The password was changed meanwhile")
-        await _set_password(session, settings, current, password_hash)
         await throttle.forgive(session, tries)
-        granted = await sessions.begin(session, settings, current, origin)
-    audit("password.changed", user=str(user.id))
-    return sessions.issue_pair(settings, granted)
+    return user
+
+
+async def lock(session: AsyncSession, proven: User) -> User:
+    """Lock a user whose password was proven.
+
+    Raises:
+        ConflictError: it was changed meanwhile.
+    """
+    current = await _unchanged(session, proven)
+    if current is None:
+        raise ConflictError("The password was changed meanwhile")
+    return current
 
 
 async def _set_password(
@@ -165,6 +189,7 @@ async def _set_password(
     user.password_hash = password_hash
     await sessions.end_all(session, user.id)
     await mail_tokens.withdraw(session, "reset", user.email)
+    await mail_tokens.withdraw_of(session, "email", user.id)
     send_after(session, letters.password_changed(settings, user.email))
 
 

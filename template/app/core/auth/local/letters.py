@@ -76,6 +76,52 @@ def password_changed(settings: LocalSettings, email: str) -> Mail:
     )
 
 
+def confirm_address(settings: LocalSettings, email: str, token: str) -> Mail:
+    """To an address that is to be a user's new one."""
+    return _mail(
+        settings,
+        email,
+        "Confirm your new e-mail address",
+        "please confirm that this is to be the e-mail address of your account:",
+        _link(settings, "confirm-email", token),
+        "The link works for an hour and once. If you have not asked for it, ignore this mail.",
+    )
+
+
+def address_taken(settings: LocalSettings, email: str) -> Mail:
+    """To an address that a user wants to have, and that has an account already."""
+    return _mail(
+        settings,
+        email,
+        "This address has an account already",
+        "somebody, probably you, wants to use this e-mail address for an account, but it has one"
+        " already: nothing has changed.",
+    )
+
+
+def address_is_to_change(settings: LocalSettings, email: str) -> Mail:
+    """To a user's present address when another one is wanted."""
+    return _mail(
+        settings,
+        email,
+        "Your e-mail address is to be changed",
+        "somebody who knows your password wants to give your account another e-mail address. If"
+        " that was not you, choose a new password at once; then it stays as it is:",
+        f"{settings.auth_pages_url.rstrip('/')}/forgot-password",
+    )
+
+
+def address_changed(settings: LocalSettings, email: str) -> Mail:
+    """To the address that a user had before."""
+    return _mail(
+        settings,
+        email,
+        "Your e-mail address was changed",
+        "your account has another e-mail address now, and you are signed out everywhere. If that"
+        " was not you, tell us at once.",
+    )
+
+
 def _link(settings: LocalSettings, page: str, token: str) -> str:
     return f"{settings.auth_pages_url.rstrip('/')}/{page}#{token}"
 

@@ -19,12 +19,13 @@ from app.core.auth.local.realms.realm import Realm, current
 from app.core.database.types import utc_now
 from app.core.errors import BadRequestError
 
-Purpose = Literal["register", "invite", "reset", "nothing"]
+Purpose = Literal["register", "invite", "reset", "email", "nothing"]
 
 LIFETIME: dict[Purpose, timedelta] = {
     "register": timedelta(hours=24),
     "invite": timedelta(days=7),
     "reset": timedelta(hours=1),
+    "email": timedelta(hours=1),
     "nothing": timedelta(hours=1),
 }
 
@@ -116,4 +117,11 @@ async def withdraw(session: AsyncSession, purpose: Purpose, email: str) -> None:
             MailToken.purpose == purpose,
             or_(MailToken.realm_id.is_(None), MailToken.realm_id == current()),
         )
+    )
+
+
+async def withdraw_of(session: AsyncSession, purpose: Purpose, user_id: uuid.UUID) -> None:
+    """Make all tokens of this purpose worthless that were issued for a user."""
+    await session.execute(
+        delete(MailToken).where(MailToken.user_id == user_id, MailToken.purpose == purpose)
     )

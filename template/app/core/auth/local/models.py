@@ -8,7 +8,12 @@ from typing import Final
 from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.auth.local.realms.realm import IDENTITY_IS_UNIQUE, USER_IS_UNIQUE, Owned
+from app.core.auth.local.realms.realm import (
+    IDENTITY_IS_UNIQUE,
+    USER_IS_UNIQUE,
+    Owned,
+    of_user,
+)
 from app.core.database.base import ModelMixin
 from app.core.database.layout import DATABASES
 
@@ -49,8 +54,9 @@ class UserSession(Owned, ModelMixin, HOME.base):  # type: ignore[name-defined,mi
     """A family of refresh tokens: one sign-in, on one device. When it ends, the row goes."""
 
     __tablename__ = "user_sessions"
+    __table_args__ = of_user()
 
-    user_id: Mapped[uuid.UUID] = mapped_column(_of_user(), index=True)
+    user_id: Mapped[uuid.UUID]
     token_hash: Mapped[str] = mapped_column(HASH)
     generation: Mapped[int]
     refreshed_at: Mapped[datetime]
@@ -88,9 +94,9 @@ class UserIdentity(Owned, ModelMixin, HOME.base):  # type: ignore[name-defined,m
     """Whom another provider knows a user as."""
 
     __tablename__ = "user_identities"
-    __table_args__ = (IDENTITY_IS_UNIQUE,)
+    __table_args__ = (IDENTITY_IS_UNIQUE, *of_user())
 
-    user_id: Mapped[uuid.UUID] = mapped_column(_of_user(), index=True)
+    user_id: Mapped[uuid.UUID]
     provider: Mapped[str] = mapped_column(String(32))
     subject: Mapped[str] = mapped_column(String(255))
 

@@ -5,7 +5,7 @@ import uuid
 from fastapi import APIRouter, Depends, Response, status
 
 from app.core.auth.access import CurrentPrincipal, OptionalPrincipal, public
-from app.core.auth.local import accounts, sessions
+from app.core.auth.local import accounts, addresses, sessions
 from app.core.auth.local.keys import OwnKeys
 from app.core.auth.local.models import HOME
 from app.core.auth.local.parts import OriginDep, SettingsDep
@@ -13,6 +13,7 @@ from app.core.auth.local.realms import joining
 from app.core.auth.local.realms.realm import entered, find_named
 from app.core.auth.local.schemas import (
     Accepted,
+    EmailChange,
     Forgotten,
     KeySet,
     Login,
@@ -93,6 +94,24 @@ async def change_password(
     """Replace the password; all sessions end, and a new one begins."""
     old, new = body.current_password.get_secret_value(), body.new_password.get_secret_value()
     return await accounts.change_password(settings, user_of(principal), old, new, origin)
+
+
+@router.post("/email/change", status_code=status.HTTP_202_ACCEPTED)
+async def change_email(
+    body: EmailChange, principal: CurrentPrincipal, settings: SettingsDep, origin: OriginDep
+) -> Accepted:
+    """Ask for another e-mail address. The answer never tells whether somebody has it already."""
+    password = body.current_password.get_secret_value()
+    user_id = user_of(principal)
+    await addresses.ask_for_change(settings, user_id, password, body.new_email, origin)
+    return Accepted(detail="A mail is on its way to the new address: follow its link")
+
+
+@router.post("/email/confirm", status_code=status.HTTP_204_NO_CONTENT)
+@public
+async def confirm_email(body: Verification, settings: SettingsDep) -> None:
+    """Take the new address with the token from the mail; all sessions end."""
+    await addresses.confirm_change(settings, body.token.get_secret_value())
 
 
 # --- sessions ---

@@ -85,6 +85,13 @@ class PasswordChange(Body):
     new_password: Password
 
 
+class EmailChange(Body):
+    """A new e-mail address, and the present password."""
+
+    new_email: Email
+    current_password: Password
+
+
 class Refresh(Body):
     """A refresh token."""
 

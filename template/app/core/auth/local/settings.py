@@ -27,7 +27,7 @@ class LocalSettings(MailSettings):
     )
     auth_pages_url: IssuerUrl = Field(
         "http://localhost:3000",
-        description="Where the pages are that mails lead to: /verify-email and /reset-password",
+        description="Where the pages are that mails lead to, such as /verify-email",
     )
     jwt_secret: SecretStr | None = Field(
         None, description="Gives the key that signs tokens; without a value: made from SECRET_KEY"

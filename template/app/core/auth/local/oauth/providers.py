@@ -9,15 +9,20 @@ from urllib.parse import urlencode, urlsplit
 
 import structlog
 from httpx2 import AsyncClient, HTTPError
-from pydantic import SecretStr
 
 from app.core.auth.local.oauth.handshake import Handshake
 from app.core.auth.local.schemas import normalise_email
 from app.core.auth.local.settings import LocalSettings
 from app.core.auth.remote_keys import read_json, remote_keys
 from app.core.auth.tokens import TokenRefusedError, TokenRules, Verifier
-from app.core.errors import BadRequestError, ExternalServiceError, UnauthenticatedError
+from app.core.errors import (
+    BadRequestError,
+    ExternalServiceError,
+    ServiceUnavailableError,
+    UnauthenticatedError,
+)
 from app.core.http.guard import tls
+from app.core.secrets.oauth import OAuthClient, oauth_client
 
 log = structlog.get_logger(logger_name="app.auth")
 
@@ -39,25 +44,23 @@ class Identity:
     email: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
-    """What a provider knows this service by."""
-
-    id: str
-    secret: SecretStr
-    redirect_uri: str
-
-
 class Provider(Protocol):
-    """Somebody else who can say who is there."""
+    """Somebody else who can say who is there.
+
+    Attributes:
+        name: what it is called here.
+        redirect_uri: where it sends browsers back to.
+    """
 
     name: str
+    redirect_uri: str
 
     async def address(self, handshake: Handshake) -> str:
         """Where to send the browser.
 
         Raises:
             ExternalServiceError: the provider does not answer.
+            ServiceUnavailableError: it is not configured any more.
         """
 
     async def identify(self, code: str, handshake: Handshake, issuer: str | None) -> Identity:
@@ -67,6 +70,7 @@ class Provider(Protocol):
             BadRequestError: the answer comes from another issuer.
             UnauthenticatedError: the provider does not accept the code.
             ExternalServiceError: the provider does not answer, or nonsense.
+            ServiceUnavailableError: it is not configured any more.
         """
 
 
@@ -76,24 +80,31 @@ def configured(settings: LocalSettings) -> list[Provider]:
 
 
 def _google(settings: LocalSettings) -> Provider | None:
-    client = _client(settings, "google", settings.google_client_id, settings.google_client_secret)
-    return Google(client, settings.google_issuer.rstrip("/")) if client else None
+    if settings.google_client_id is None or settings.google_client_secret is None:
+        return None
+    return Google(_redirect_uri(settings, Google.name), settings.google_issuer.rstrip("/"))
 
 
 def _github(settings: LocalSettings) -> Provider | None:
-    client = _client(settings, "github", settings.github_client_id, settings.github_client_secret)
-    if client is None:
+    if settings.github_client_id is None or settings.github_client_secret is None:
         return None
-    return GitHub(client, settings.github_url.rstrip("/"), settings.github_api_url.rstrip("/"))
+    redirect_uri = _redirect_uri(settings, GitHub.name)
+    return GitHub(
+        redirect_uri, settings.github_url.rstrip("/"), settings.github_api_url.rstrip("/")
+    )
 
 
-def _client(
-    settings: LocalSettings, name: str, identifier: str | None, secret: SecretStr | None
-) -> Client | None:
-    if identifier is None or secret is None:
-        return None
-    redirect = f"{settings.jwt_issuer}{settings.api_v1_str}/auth/oauth/{name}/callback"
-    return Client(identifier, secret, redirect)
+def _redirect_uri(settings: LocalSettings, name: str) -> str:
+    return f"{settings.jwt_issuer}{settings.api_v1_str}/auth/oauth/{name}/callback"
+
+
+def _client_at(name: str) -> OAuthClient:
+    """What a provider knows this service by at present: a store may change it any time."""
+    try:
+        return oauth_client(name)
+    except LookupError as error:
+        log.warning("sign-in provider is not configured any more", provider=name, reason=str(error))
+        raise ServiceUnavailableError(f"Nobody can sign in through {name} at present") from None
 
 
 class Google:
@@ -101,27 +112,30 @@ class Google:
 
     name = "google"
 
-    def __init__(self, client: Client, issuer: str) -> None:
-        self.client = client
+    def __init__(self, redirect_uri: str, issuer: str) -> None:
+        self.redirect_uri = redirect_uri
         self.issuer = issuer
         self.discovery = f"{issuer}/.well-known/openid-configuration"
-        rules = TokenRules(provider=self.name, issuer=issuer, audience=client.id)
-        self.verifier = Verifier(rules, remote_keys(self.discovery, issuer=issuer))
+        self.keys = remote_keys(self.discovery, issuer=issuer)
 
     async def address(self, handshake: Handshake) -> str:
         """Where to send the browser."""
+        client = _client_at(self.name)
         endpoint = await self._endpoint("authorization_endpoint")
         more = {"scope": "openid email", "nonce": handshake.nonce}
-        return _with_query(endpoint, _question(self.client, handshake, **more))
+        return _with_query(endpoint, _question(client, self.redirect_uri, handshake, **more))
 
     async def identify(self, code: str, handshake: Handshake, issuer: str | None) -> Identity:
         """Ask who has brought a code, and believe only what is signed for this sign-in."""
         if issuer not in (None, self.issuer):
             raise BadRequestError("The answer comes from another provider")  # RFC 9207, 2.4
+        client = _client_at(self.name)
         endpoint = await self._endpoint("token_endpoint")
-        answer = await _swap(self.name, endpoint, self.client, code, handshake)
+        answer = await _swap(self, endpoint, client, code, handshake)
+        rules = TokenRules(provider=self.name, issuer=self.issuer, audience=client.id)
+        verifier = Verifier(rules, self.keys)
         try:
-            claims = (await self.verifier.principal(str(answer.get("id_token")))).claims
+            claims = (await verifier.principal(str(answer.get("id_token")))).claims
         except TokenRefusedError:
             raise _refused() from None
         if not hmac.compare_digest(str(claims.get("nonce")).encode(), handshake.nonce.encode()):
@@ -143,14 +157,15 @@ class GitHub:
 
     name = "github"
 
-    def __init__(self, client: Client, url: str, api: str) -> None:
-        self.client = client
+    def __init__(self, redirect_uri: str, url: str, api: str) -> None:
+        self.redirect_uri = redirect_uri
         self.url = url
         self.api = api
 
     async def address(self, handshake: Handshake) -> str:
         """Where to send the browser."""
-        query = _question(self.client, handshake, scope="user:email")
+        client = _client_at(self.name)
+        query = _question(client, self.redirect_uri, handshake, scope="user:email")
         return _with_query(f"{self.url}/login/oauth/authorize", query)
 
     async def identify(self, code: str, handshake: Handshake, issuer: str | None) -> Identity:
@@ -158,7 +173,7 @@ class GitHub:
         if issuer not in (None, f"{self.url}/login/oauth"):
             raise BadRequestError("The answer comes from another provider")  # RFC 9207, 2.4
         endpoint = f"{self.url}/login/oauth/access_token"
-        answer = await _swap(self.name, endpoint, self.client, code, handshake)
+        answer = await _swap(self, endpoint, _client_at(self.name), code, handshake)
         token = answer.get("access_token")
         if not isinstance(token, str):
             raise _refused()  # it says so with status 200
@@ -172,11 +187,13 @@ class GitHub:
         return Identity(self.name, str(user["id"]), _email(next(verified, None)))
 
 
-def _question(client: Client, handshake: Handshake, **more: str) -> dict[str, str]:
+def _question(
+    client: OAuthClient, redirect_uri: str, handshake: Handshake, **more: str
+) -> dict[str, str]:
     return {
         "response_type": "code",
         "client_id": client.id,
-        "redirect_uri": client.redirect_uri,
+        "redirect_uri": redirect_uri,
         "state": handshake.state,
         "code_challenge": handshake.challenge,
         "code_challenge_method": "S256",
@@ -196,13 +213,13 @@ def _email(value: object) -> str | None:
 
 
 async def _swap(
-    name: str, endpoint: str, client: Client, code: str, handshake: Handshake
+    provider: Provider, endpoint: str, client: OAuthClient, code: str, handshake: Handshake
 ) -> dict[str, Any]:
     """Swap a code for tokens (RFC 6749, 4.1.3)."""
     body = {
         "grant_type": "authorization_code",
         "code": code,
-        "redirect_uri": client.redirect_uri,
+        "redirect_uri": provider.redirect_uri,
         "client_id": client.id,
         "client_secret": client.secret.get_secret_value(),
         "code_verifier": handshake.verifier,
@@ -216,9 +233,9 @@ async def _swap(
             answer.raise_for_status()
             found = answer.json()
     except (HTTPError, ValueError) as error:
-        raise _silent(name, error) from None
+        raise _silent(provider.name, error) from None
     if not isinstance(found, dict):
-        raise _nonsense(name)
+        raise _nonsense(provider.name)
     return found
 
 

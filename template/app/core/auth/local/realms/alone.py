@@ -4,7 +4,8 @@ import argparse
 import uuid
 from contextlib import AbstractContextManager, nullcontext
 
-from sqlalchemy import UniqueConstraint
+from sqlalchemy import ForeignKeyConstraint, Index, UniqueConstraint
+from sqlalchemy.sql.schema import SchemaItem
 
 from app.core.schemas import RequestSchema
 
@@ -22,6 +23,7 @@ __all__ = [
     "find_asked",
     "find_given",
     "find_named",
+    "of_user",
 ]
 
 Realm = uuid.UUID | None
@@ -29,6 +31,14 @@ Realm = uuid.UUID | None
 
 USER_IS_UNIQUE = UniqueConstraint("email")
 IDENTITY_IS_UNIQUE = UniqueConstraint("provider", "subject")
+
+
+def of_user() -> tuple[SchemaItem, ...]:
+    """What makes the column `user_id` name a user, with whom the row goes."""
+    return (
+        ForeignKeyConstraint(["user_id"], ["users.id"], ondelete="CASCADE"),
+        Index(None, "user_id"),
+    )
 
 
 class Owned:

@@ -11,8 +11,9 @@ from typing import Annotated
 
 from fastapi import Query
 from pydantic import Field
-from sqlalchemy import UniqueConstraint
+from sqlalchemy import ForeignKeyConstraint, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.sql.schema import SchemaItem
 
 from app.core.database.types import uuid7
 from app.core.schemas import RequestSchema
@@ -37,6 +38,7 @@ __all__ = [
     "find_given",
     "find_named",
     "find_tenant",
+    "of_user",
 ]
 
 Realm = uuid.UUID | None
@@ -48,6 +50,16 @@ _NOBODY = uuid.UUID("3c0de0a4-6c1e-5d5c-9b58-6b6f7a1f2c11")
 
 USER_IS_UNIQUE = UniqueConstraint("tenant_id", "email")
 IDENTITY_IS_UNIQUE = UniqueConstraint("tenant_id", "provider", "subject")
+
+
+def of_user() -> tuple[SchemaItem, ...]:
+    """What makes the column `user_id` name a user of the same tenant, with whom the row goes."""
+    return (
+        ForeignKeyConstraint(
+            ["tenant_id", "user_id"], ["users.tenant_id", "users.id"], ondelete="CASCADE"
+        ),
+        Index(None, "tenant_id", "user_id"),
+    )
 
 
 class Owned(TenantOwned):
