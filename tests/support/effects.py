@@ -4,12 +4,25 @@ kustomize says nothing when a patch has no target, or changes what nobody reads.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from tests.support.references import OF_THE_SERVICE, Manifests, Workload
+from tests.support.overlays import Overlay
+from tests.support.references import Workload
 
 REPLICAS = {"development": 1, "staging": 1, "production": 3}
+POLICIES = {
+    "postgresql": "to-database",
+    "mysql": "to-database",
+    "redis": "to-redis",
+    "gateway": "to-upstreams",
+    "vault": "to-vault",
+    "monitoring": "from-prometheus",
+}
+"""The network policies of pieces."""
+
+DEPLOYED = frozenset({"vault", "encryption", "monitoring"})
+"""Pieces that the overlay for development goes without."""
+
 HOSTS = {
     "development": [],
     "staging": ["api.staging.example.com"],
@@ -17,30 +30,6 @@ HOSTS = {
 }
 TOKEN = "/var/run/secrets/vault/token"  # noqa: S105
 MASTER_KEY = "/etc/secrets/master-key"
-
-
-@dataclass(frozen=True)
-class Overlay:
-    """One overlay of one service.
-
-    Attributes:
-        name: development, staging or production.
-        active: the pieces that are on.
-        manifests: what it comes to.
-    """
-
-    name: str
-    active: frozenset[str]
-    manifests: Manifests
-
-    @property
-    def of_the_service(self) -> list[Workload]:
-        """What runs the service's image."""
-        return [each for each in self.manifests.workloads if each.component in OF_THE_SERVICE]
-
-    def settings(self, workload: Workload) -> dict[str, str]:
-        """Give the variables of the first container."""
-        return self.manifests.environment(workload.spec["containers"][0])
 
 
 def missing(overlay: Overlay) -> Iterator[str]:
@@ -61,9 +50,14 @@ def _everywhere(overlay: Overlay) -> Iterator[str]:
         if overlay.settings(workload).get("ENVIRONMENT") != overlay.name:
             yield f"{workload.name} does not know that it is in {overlay.name}"
         owner = any(name.startswith("MIGRATION_") for name in _secrets(overlay, workload))
-        expected = "row_security" in overlay.active and workload.component == "migrate"
-        if owner != expected:
-            yield f"{workload.name} and the owner of the tables: {owner} instead of {expected}"
+        knows = "row_security" in overlay.active and workload.component == "migrate"
+        if owner != knows:
+            yield f"{workload.name} and the owner of the tables: {owner} instead of {knows}"
+    on = overlay.active - (DEPLOYED if overlay.name == "development" else frozenset())
+    expected = {policy for piece, policy in POLICIES.items() if piece in on}
+    policies = {each["metadata"]["name"] for each in overlay.manifests.of("NetworkPolicy")}
+    if policies.intersection(POLICIES.values()) != expected:
+        yield f"the network policies are {sorted(policies)}"
     for scaler in overlay.manifests.of("HorizontalPodAutoscaler"):
         if scaler["spec"]["minReplicas"] != REPLICAS[overlay.name]:
             yield f"HorizontalPodAutoscaler {scaler['metadata']['name']} has another minimum"

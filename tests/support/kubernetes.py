@@ -1,4 +1,4 @@
-"""Kubernetes manifests: rendered, built by kustomize, and judged by the schemas of Kubernetes."""
+"""Kubernetes manifests: built by kustomize, and judged by the schemas of Kubernetes."""
 
 import os
 import re
@@ -18,21 +18,11 @@ from tests.support.template import ROOT
 Object = dict[str, Any]
 """One Kubernetes object."""
 
-PLACE = "deploy/kubernetes"
-OVERLAYS = ("development", "staging", "production")
 VERSION = "1.36.0"
 """The Kubernetes whose schemas judge; as the API server in .ci/kubernetes."""
 
 SCHEMAS = ROOT.parent / "shared/schemas/crds"
 """Schemas of the operators' kinds; they are not part of this repository."""
-
-SECRETS = {
-    "SECRET_KEY": "0123456789abcdef0123456789abcdefSECRET",
-    "JWT_SECRET": "fedcba9876543210fedcba9876543210SECRET",
-}
-"""What the examples of secret files leave empty and a service cannot do without."""
-
-MASTER_KEY = "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=\n"
 
 
 @cache
@@ -51,27 +41,25 @@ def kustomize() -> tuple[str, ...]:
 
 def built_program(name: str) -> str | None:
     """Find what `.ci/kubernetes/build` has left in the cache."""
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    cache_directory = Path(os.environ.get("CI_CACHE_DIR") or Path(home, "groundwork"))
     modules = (ROOT / ".ci/kubernetes/go.mod").read_text("utf-8")
     module = {"kube-apiserver": "k8s.io/kubernetes", "kustomize": r"\S+/kustomize/v5"}[name]
     [version] = re.findall(rf"^\t{module} v(\S+)$", modules, re.MULTILINE)
-    program = cache_directory / name / version / name
+    return cached_program(f"{name}/{version}/{name}")
+
+
+def checkov_program() -> str | None:
+    """Find checkov: on the PATH, or what `.ci/checkov` has left in the cache."""
+    script = (ROOT / ".ci/checkov").read_text("utf-8")
+    [version] = re.findall(r"^version=(\S+)$", script, re.MULTILINE)
+    return shutil.which("checkov") or cached_program(f"checkov/{version}/bin/checkov")
+
+
+def cached_program(path: str) -> str | None:
+    """Find a program in the cache that the scripts in .ci/ fill."""
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    cache_directory = Path(os.environ.get("CI_CACHE_DIR") or Path(home, "groundwork"))
+    program = cache_directory / path
     return str(program) if program.is_file() else None
-
-
-def supply_secrets(directory: Path) -> None:
-    """Put secret files into the overlays of a rendered service, as its operators do."""
-    place = directory / PLACE
-    for overlay in ("staging", "production"):
-        for name in ("secrets.env", "migration.env"):
-            example = place / f"{name}.example"
-            if example.is_file():
-                text = example.read_text("utf-8")
-                for variable, value in SECRETS.items():
-                    text = text.replace(f"\n{variable}=\n", f"\n{variable}={value}\n")
-                (place / "overlays" / overlay / name).write_text(text, "utf-8")
-        (place / "overlays" / overlay / "master-key").write_text(MASTER_KEY, "utf-8")
 
 
 def build(directory: Path) -> list[Object]:
