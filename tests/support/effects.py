@@ -1,0 +1,145 @@
+"""What each overlay and component of the Kubernetes manifests must have changed.
+
+kustomize says nothing when a patch has no target, or changes what nobody reads.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from tests.support.overlays import Overlay
+from tests.support.references import Workload
+
+REPLICAS = {"development": 1, "staging": 1, "production": 3}
+POLICIES = {
+    "postgresql": "to-database",
+    "mysql": "to-database",
+    "redis": "to-redis",
+    "gateway": "to-upstreams",
+    "vault": "to-vault",
+    "monitoring": "from-prometheus",
+}
+"""The network policies of pieces."""
+
+DEPLOYED = frozenset({"vault", "encryption", "monitoring"})
+"""Pieces that the overlay for development goes without."""
+
+HOSTS = {
+    "development": [],
+    "staging": ["api.staging.example.com"],
+    "production": ["api.example.com"],
+}
+TOKEN = "/var/run/secrets/vault/token"  # noqa: S105
+MASTER_KEY = "/etc/secrets/master-key"
+
+
+def missing(overlay: Overlay) -> Iterator[str]:
+    """Say which of the expected effects are not there."""
+    yield from _everywhere(overlay)
+    yield from _of_the_database(overlay)
+    if overlay.name != "development":
+        yield from _deployed(overlay)
+
+
+def _everywhere(overlay: Overlay) -> Iterator[str]:
+    components = {each.component for each in overlay.of_the_service}
+    wanted = {"api"} | ({"worker"} & overlay.active)
+    wanted |= set() if "sqlite" in overlay.active else {"migrate"}
+    if components != wanted:
+        yield f"there are {sorted(components)} instead of {sorted(wanted)}"
+    for workload in overlay.of_the_service:
+        if overlay.settings(workload).get("ENVIRONMENT") != overlay.name:
+            yield f"{workload.name} does not know that it is in {overlay.name}"
+        owner = any(name.startswith("MIGRATION_") for name in _secrets(overlay, workload))
+        knows = "row_security" in overlay.active and workload.component == "migrate"
+        if owner != knows:
+            yield f"{workload.name} and the owner of the tables: {owner} instead of {knows}"
+    on = overlay.active - (DEPLOYED if overlay.name == "development" else frozenset())
+    expected = {policy for piece, policy in POLICIES.items() if piece in on}
+    policies = {each["metadata"]["name"] for each in overlay.manifests.of("NetworkPolicy")}
+    if policies.intersection(POLICIES.values()) != expected:
+        yield f"the network policies are {sorted(policies)}"
+    for scaler in overlay.manifests.of("HorizontalPodAutoscaler"):
+        if scaler["spec"]["minReplicas"] != REPLICAS[overlay.name]:
+            yield f"HorizontalPodAutoscaler {scaler['metadata']['name']} has another minimum"
+    hosts = [
+        rule["host"]
+        for ingress in overlay.manifests.of("Ingress")
+        for rule in ingress["spec"]["rules"]
+    ]
+    if hosts != HOSTS[overlay.name]:
+        yield f"the Ingress answers for {hosts}"
+
+
+def _of_the_database(overlay: Overlay) -> Iterator[str]:
+    kinds = {each["kind"] for each in overlay.manifests.objects}
+    alone = "sqlite" in overlay.active
+    for kind in ("HorizontalPodAutoscaler", "PodDisruptionBudget", "Job"):
+        if (kind in kinds) == alone:
+            yield f"{kind} is {'' if kind in kinds else 'not '}there"
+    for deployment in overlay.manifests.of("Deployment"):
+        kept = (deployment["spec"].get("replicas"), deployment["spec"]["strategy"]["type"])
+        if (kept == (1, "Recreate")) != alone:
+            yield f"Deployment {deployment['metadata']['name']} has replicas, strategy: {kept}"
+    for workload in overlay.of_the_service:
+        mounted = all("/data" in _mounts(each) for each in workload.containers)
+        if mounted != alone:
+            yield f"{workload.name} has a wrong idea of /data"
+
+
+def _deployed(overlay: Overlay) -> Iterator[str]:
+    for workload in overlay.of_the_service:
+        settings = overlay.settings(workload)
+        asks_vault = (
+            settings.get("VAULT_K8S_TOKEN_PATH") == TOKEN
+            and bool(settings.get("VAULT_K8S_ROLE"))
+            and settings.get("VAULT_ADDR", "").startswith("https://")
+            and all(TOKEN.rpartition("/")[0] in _mounts(each) for each in workload.containers)
+            and _token(workload) == {"path": "token", "audience": "vault"}
+        )
+        if asks_vault != ("vault" in overlay.active):
+            yield f"{workload.name} and Vault: {asks_vault}"
+        if asks_vault and "SECRET_KEY" in _secrets(overlay, workload):
+            yield f"{workload.name} is given secrets besides those in Vault"
+        keeps_key = (
+            settings.get("RENDER_MASTER_KEY_PATH") == MASTER_KEY
+            and MASTER_KEY.rpartition("/")[0] in _mounts(workload.spec["containers"][0])
+            and _mode_of_master_key(workload) == 0o440
+            and bool(workload.spec["securityContext"].get("fsGroup"))
+        )
+        if keeps_key != ("encryption" in overlay.active and workload.component != "migrate"):
+            yield f"{workload.name} and the master key: {keeps_key}"
+    monitored = bool(overlay.manifests.of("ServiceMonitor"))
+    if monitored != ("monitoring" in overlay.active):
+        yield f"Prometheus is {'' if monitored else 'not '}told of the API"
+
+
+def _secrets(overlay: Overlay, workload: Workload) -> set[str]:
+    names = {
+        source["secretRef"]["name"]
+        for container in workload.containers
+        for source in container.get("envFrom", ())
+        if "secretRef" in source
+    }
+    secrets = [each for each in overlay.manifests.of("Secret") if each["metadata"]["name"] in names]
+    return {name for each in secrets for name in each.get("data") or {}}
+
+
+def _mounts(container: Any) -> set[str]:
+    return {mount["mountPath"] for mount in container.get("volumeMounts", ())}
+
+
+def _token(workload: Workload) -> dict[str, str]:
+    for volume in workload.spec["volumes"]:
+        for source in volume.get("projected", {}).get("sources", ()):
+            token = source["serviceAccountToken"]
+            return {key: token[key] for key in ("path", "audience")}
+    return {}
+
+
+def _mode_of_master_key(workload: Workload) -> int | None:
+    modes = [
+        volume["secret"].get("defaultMode")
+        for volume in workload.spec["volumes"]
+        if volume["name"] == "master-key"
+    ]
+    return modes[0] if modes else None

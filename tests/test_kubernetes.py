@@ -1,0 +1,473 @@
+"""The Kubernetes manifests: built by kustomize, fit together, and accepted by every validator."""
+
+import copy
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support import references
+from tests.support.effects import missing
+from tests.support.kubernetes import (
+    SCHEMAS,
+    Object,
+    custom_schema,
+    is_custom,
+    kustomize,
+    schema_faults,
+)
+from tests.support.matrix import Matrix
+from tests.support.overlays import OVERLAYS, PLACE, Overlay, Overlays
+from tests.support.references import Manifests, Rule, faults
+from tests.support.render import Renderer
+from tests.support.template import Answers, Template
+
+TEMPLATE = Template()
+MATRIX = Matrix(TEMPLATE)
+RENDERER = Renderer(TEMPLATE)
+SERVICES = Overlays(MATRIX, RENDERER)
+
+RICH: dict[str, Answers] = {
+    "postgresql": {
+        "auth": "local",
+        "encryption": True,
+        "external_api": "bybit",
+        "gateway": True,
+        "tenancy": True,
+        "vault": True,
+        "worker": "taskiq",
+    },
+    "sqlite": {"database": "sqlite", "vault": True, "worker": "celery", "encryption": True},
+    "mysql": {"database": "mysql", "databases": "dual", "worker": "arq", "encryption": True},
+}
+"""Services that together have every component."""
+
+
+@pytest.fixture(autouse=True)
+def _needs_kustomize() -> None:
+    try:
+        kustomize()
+    except LookupError as error:
+        pytest.skip(str(error))
+
+
+def everything_wrong(overlay: Overlay) -> list[str]:
+    """Give the faults of an overlay, and the effects that it does not have."""
+    return [*faults(overlay.manifests), *missing(overlay)]
+
+
+@cache
+def rich(name: str, overlay: str) -> Overlay:
+    """Give one overlay of a rich service; nobody may change it."""
+    [built] = SERVICES.built(SERVICES.resolve(RICH[name]), overlay)
+    return built
+
+
+def changed(overlay: Overlay, change: Callable[[Manifests], object]) -> Manifests:
+    """Give a copy of what an overlay comes to, with one change."""
+    documented = overlay.manifests.documented
+    manifests = Manifests(copy.deepcopy(overlay.manifests.objects), documented)
+    change(manifests)
+    return Manifests(manifests.objects, documented)
+
+
+@pytest.mark.parametrize("database", TEMPLATE.questions["database"].choices)
+def test_components_fit_together(database: str) -> None:
+    combinations = SERVICES.crossed(database)
+    assert len(combinations) > 8
+    wrong = {}
+    for number, answers in enumerate(combinations):
+        for overlay in SERVICES.built(answers, "development", "production"):
+            if found := everything_wrong(overlay):
+                wrong[number, overlay.name] = found
+    assert not wrong
+
+
+def test_every_pair_of_answers_fits() -> None:
+    wrong: dict[Any, list[str]] = {}
+    distinct: dict[str, Object] = {}
+    for number, answers in enumerate(SERVICES.paired()):
+        for overlay in SERVICES.built(answers):
+            if found := everything_wrong(overlay):
+                wrong[number, overlay.name] = found
+            for each in overlay.manifests.objects:
+                distinct.setdefault(json.dumps(each, sort_keys=True, default=str), each)
+    assert not wrong
+    assert not list(schema_faults(distinct.values()))
+
+
+def pod(manifests: Manifests, kind: str = "Deployment", name: str = "api") -> Any:
+    """Give the pod that something makes."""
+    return _found(manifests, kind, name)["spec"]["template"]["spec"]
+
+
+def container(manifests: Manifests, name: str = "api") -> Any:
+    """Give the container of a Deployment."""
+    return pod(manifests, name=name)["containers"][0]
+
+
+def the(manifests: Manifests, kind: str) -> Any:
+    """Give the first object of a kind."""
+    return manifests.of(kind)[0]
+
+
+def _found(manifests: Manifests, kind: str, name: str) -> Object:
+    found = manifests.find(kind, name)
+    assert found is not None, f"no {kind} {name}"
+    return found
+
+
+def _put(place: Any, key: Any, value: Any) -> None:
+    place[key] = value
+
+
+def _without(manifests: Manifests, kind: str, name: str) -> None:
+    manifests.objects.remove(_found(manifests, kind, name))
+
+
+LABEL = "app.kubernetes.io/component"
+OTHERS = {"matchLabels": {LABEL: "others"}}
+Break = tuple[Rule, str, Callable[[Manifests], object]]
+
+BREAKS: tuple[Break, ...] = (
+    (
+        references.workloads_select_their_own,
+        "postgresql",
+        lambda it: _put(_found(it, "Deployment", "api")["spec"], "selector", OTHERS),
+    ),
+    (
+        references.workloads_select_their_own,
+        "postgresql",
+        lambda it: _put(pod(it)["topologySpreadConstraints"][0], "labelSelector", OTHERS),
+    ),
+    (
+        references.neighbours_exist,
+        "sqlite",
+        lambda it: _put(
+            pod(it, name="worker")["affinity"]["podAffinity"][
+                "requiredDuringSchedulingIgnoredDuringExecution"
+            ][0],
+            "labelSelector",
+            OTHERS,
+        ),
+    ),
+    (
+        references.selectors_find_pods,
+        "postgresql",
+        lambda it: _put(the(it, "Service")["spec"], "selector", {LABEL: "others"}),
+    ),
+    (
+        references.selectors_find_pods,
+        "postgresql",
+        lambda it: _put(the(it, "PodDisruptionBudget")["spec"], "selector", OTHERS),
+    ),
+    (
+        references.selectors_find_pods,
+        "postgresql",
+        lambda it: _put(_found(it, "NetworkPolicy", "to-database")["spec"], "podSelector", OTHERS),
+    ),
+    (
+        references.probes_ask_where_somebody_listens,
+        "postgresql",
+        lambda it: _put(container(it)["livenessProbe"]["httpGet"], "port", "web"),
+    ),
+    (
+        references.services_lead_somewhere,
+        "postgresql",
+        lambda it: _put(the(it, "Service")["spec"]["ports"][0], "targetPort", "web"),
+    ),
+    (
+        references.ingresses_lead_somewhere,
+        "postgresql",
+        lambda it: _put(the(it, "Service")["spec"]["ports"][0], "name", "web"),
+    ),
+    (
+        references.policies_open_real_ports,
+        "postgresql",
+        lambda it: _put(container(it)["ports"][0], "name", "web"),
+    ),
+    (
+        references.monitors_find_services,
+        "postgresql",
+        lambda it: _put(the(it, "ServiceMonitor")["spec"], "selector", OTHERS),
+    ),
+    (
+        references.monitors_find_services,
+        "postgresql",
+        lambda it: _put(the(it, "ServiceMonitor")["spec"]["endpoints"][0], "port", "web"),
+    ),
+    *(
+        (references.references_exist, "mysql", lambda it, each=each: it.objects.remove(each(it)))
+        for each in (
+            lambda it: the(it, "ConfigMap"),
+            lambda it: next(
+                secret
+                for secret in it.of("Secret")
+                if secret["metadata"]["name"].startswith("secrets-")
+            ),
+            lambda it: next(
+                secret
+                for secret in it.of("Secret")
+                if secret["metadata"]["name"].startswith("master-key-")
+            ),
+            lambda it: the(it, "ServiceAccount"),
+        )
+    ),
+    (
+        references.references_exist,
+        "sqlite",
+        lambda it: _without(it, "PersistentVolumeClaim", "data"),
+    ),
+    (
+        references.references_exist,
+        "postgresql",
+        lambda it: _put(the(it, "Ingress")["spec"]["tls"][0], "secretName", "other"),
+    ),
+    (
+        references.what_is_made_is_used,
+        "postgresql",
+        lambda it: _put(the(it, "ConfigMap")["metadata"], "name", "settings-of-others"),
+    ),
+    (
+        references.targets_exist,
+        "postgresql",
+        lambda it: _put(
+            the(it, "HorizontalPodAutoscaler")["spec"]["scaleTargetRef"], "name", "web"
+        ),
+    ),
+    (
+        references.targets_exist,
+        "postgresql",
+        lambda it: _put(_found(it, "Deployment", "api")["spec"], "replicas", 2),
+    ),
+    (
+        references.targets_exist,
+        "mysql-development",
+        lambda it: _put(the(it, "StatefulSet")["spec"], "serviceName", "other"),
+    ),
+    (
+        references.volumes_are_declared,
+        "postgresql",
+        lambda it: pod(it)["volumes"].pop(),
+    ),
+    (
+        references.names_are_unique,
+        "postgresql",
+        lambda it: it.objects.append(the(it, "Service")),
+    ),
+    (
+        references.names_are_unique,
+        "postgresql",
+        lambda it: _put(the(it, "Service")["metadata"], "namespace", "default"),
+    ),
+    (
+        references.images_are_chosen,
+        "postgresql",
+        lambda it: _put(container(it), "image", "service"),
+    ),
+    (
+        references.pods_are_confined,
+        "postgresql",
+        lambda it: the(it, "Namespace")["metadata"].pop("labels"),
+    ),
+    (
+        references.pods_are_confined,
+        "postgresql",
+        lambda it: pod(it).pop("enableServiceLinks"),
+    ),
+    (
+        references.pods_are_confined,
+        "postgresql",
+        lambda it: container(it)["securityContext"].pop("readOnlyRootFilesystem"),
+    ),
+    (
+        references.pods_are_confined,
+        "postgresql",
+        lambda it: container(it)["resources"].pop("limits"),
+    ),
+    (
+        references.pods_are_confined,
+        "postgresql",
+        lambda it: _without(it, "NetworkPolicy", "default-deny"),
+    ),
+    (
+        references.leaving_has_time,
+        "postgresql",
+        lambda it: _put(pod(it), "terminationGracePeriodSeconds", 30),
+    ),
+    (
+        references.leaving_has_time,
+        "postgresql",
+        lambda it: container(it).pop("lifecycle"),
+    ),
+    (
+        references.probes_ask_the_right_paths,
+        "postgresql",
+        lambda it: _put(container(it)["livenessProbe"]["httpGet"], "path", "/ready"),
+    ),
+    (
+        references.probes_ask_the_right_paths,
+        "postgresql",
+        lambda it: container(it, "worker").pop("livenessProbe"),
+    ),
+    (
+        references.roll_out_keeps_serving,
+        "postgresql",
+        lambda it: _put(
+            _found(it, "Deployment", "api")["spec"]["strategy"]["rollingUpdate"],
+            "maxUnavailable",
+            1,
+        ),
+    ),
+    (
+        references.ingress_shows_the_public_only,
+        "postgresql",
+        lambda it: _put(the(it, "Ingress")["spec"]["rules"][0]["http"]["paths"][0], "path", "/"),
+    ),
+    (
+        references.ingress_shows_the_public_only,
+        "postgresql",
+        lambda it: _put(the(it, "Ingress")["spec"]["rules"][0], "host", "other.example.com"),
+    ),
+    (
+        references.ingress_shows_the_public_only,
+        "postgresql",
+        lambda it: _put(the(it, "ConfigMap")["data"], "ALLOWED_HOSTS", "other.example.com"),
+    ),
+    (
+        references.environment_is_read,
+        "postgresql",
+        lambda it: _put(the(it, "ConfigMap")["data"], "DATABSE_URL", "x"),
+    ),
+    (
+        references.databases_are_given,
+        "mysql",
+        lambda it: [secret["data"].pop("DATABASE_URL_USER", None) for secret in it.of("Secret")],
+    ),
+    (
+        references.databases_are_given,
+        "postgresql",
+        lambda it: _put(the(it, "ConfigMap")["data"], "MIGRATION_DATABASE_URL", "x"),
+    ),
+    (
+        references.egress_is_allowed,
+        "mysql",
+        lambda it: _without(it, "NetworkPolicy", "to-database"),
+    ),
+    (
+        references.egress_is_allowed,
+        "postgresql",
+        lambda it: _without(it, "NetworkPolicy", "to-vault"),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("rule", "sample", "change"),
+    BREAKS,
+    ids=[f"{rule.__name__}-{number}" for number, (rule, _, _) in enumerate(BREAKS)],
+)
+def test_rule_finds_a_fault(rule: Rule, sample: str, change: Callable[[Manifests], object]) -> None:
+    name, _, overlay = sample.partition("-")
+    sound = rich(name, overlay or "production")
+    assert not list(rule(sound.manifests))
+    assert list(rule(changed(sound, change)))
+
+
+def test_every_rule_is_tried() -> None:
+    assert {rule for rule, _, _ in BREAKS} == set(references.RULES)
+
+
+@pytest.mark.parametrize("name", RICH)
+def test_nothing_in_a_kustomization_is_without_effect(name: str, tmp_path: Path) -> None:
+    """A patch that hits nothing is no error for kustomize, so each entry is left out once."""
+    answers = SERVICES.resolve(RICH[name])
+    directory = SERVICES.render(answers, tmp_path)
+    unseen, tried = [], 0
+    for file in sorted((directory / PLACE).rglob("kustomization.yaml")):
+        if "external-secrets" in file.parts:
+            continue
+        text = file.read_text("utf-8")
+        document = yaml.safe_load(text)
+        read_by = [overlay for overlay in OVERLAYS if overlay in file.parts] or OVERLAYS
+        for field in ("patches", "images", "components", "configMapGenerator", "secretGenerator"):
+            for number, entry in enumerate(document.get(field) or ()):
+                rest = [each for each in document[field] if each is not entry]
+                file.write_text(yaml.safe_dump({**document, field: rest}), "utf-8")
+                tried += 1
+                if not any(_is_refused(directory, overlay, answers) for overlay in read_by):
+                    unseen.append(f"{file.relative_to(directory)}: {field}[{number}]")
+        file.write_text(text, "utf-8")
+    assert tried > 20
+    assert not unseen
+
+
+def _is_refused(directory: Path, name: str, answers: Answers) -> bool:
+    try:
+        return bool(everything_wrong(SERVICES.overlay(directory, name, answers)))
+    except ValueError:
+        return True
+
+
+def with_external_secrets(answers: Answers, directory: Path) -> Overlay:
+    """Build production as deploy/kubernetes/README.md says it for the External Secrets operator."""
+    SERVICES.render(answers, directory)
+    file = directory / PLACE / "overlays/production/kustomization.yaml"
+    document = yaml.safe_load(file.read_text("utf-8"))
+    del document["secretGenerator"]
+    document["components"].append("../../components/external-secrets")
+    file.write_text(yaml.safe_dump(document), "utf-8")
+    return SERVICES.overlay(directory, "production", answers)
+
+
+@pytest.mark.parametrize("given", [RICH["mysql"], {"tenancy": True, "auth": "oidc"}])
+def test_external_secrets_take_the_place_of_files(given: Answers, tmp_path: Path) -> None:
+    overlay = with_external_secrets(SERVICES.resolve(given), tmp_path)
+    assert not overlay.manifests.of("Secret")
+    assert overlay.manifests.of("ExternalSecret")
+    assert not faults(overlay.manifests)
+
+
+BROKEN: dict[str, Callable[[Manifests], object]] = {
+    "unknown kind": lambda it: _put(the(it, "Service"), "kind", "Servce"),
+    "removed version": lambda it: _put(
+        the(it, "HorizontalPodAutoscaler"), "apiVersion", "autoscaling/v2beta2"
+    ),
+    "unknown field": lambda it: _put(container(it), "volumeMount", []),
+    "wrong type": lambda it: _put(pod(it), "terminationGracePeriodSeconds", "45"),
+    "missing field": lambda it: _found(it, "Deployment", "api")["spec"].pop("selector"),
+}
+
+
+@pytest.mark.parametrize("change", BROKEN.values(), ids=BROKEN)
+def test_schemas_reject_a_fault(change: Callable[[Manifests], object]) -> None:
+    sound = rich("postgresql", "production")
+    assert not list(schema_faults(sound.manifests.objects))
+    assert list(schema_faults(changed(sound, change).objects))
+
+
+def test_operators_accept_their_objects(tmp_path: Path) -> None:
+    if not SCHEMAS.is_dir():
+        pytest.skip(f"no schemas of operators at {SCHEMAS}")
+    overlays = [rich("postgresql", "production")]
+    overlays.append(with_external_secrets(SERVICES.resolve(RICH["mysql"]), tmp_path / "service"))
+    custom = [each for it in overlays for each in it.manifests.objects if is_custom(each)]
+    assert {each["kind"] for each in custom} >= {"ServiceMonitor", "ExternalSecret"}
+    for number, each in enumerate(custom):
+        schema, file = custom_schema(each), tmp_path / f"{number}.yaml"
+        for content, accepted in ((each, True), ({**each, "spec": "text"}, False)):
+            file.write_text(yaml.safe_dump(content), "utf-8")
+            command = ["check-jsonschema", "--schemafile", str(schema), str(file)]
+            judged = subprocess.run(
+                [str(Path(sys.executable).parent / command[0]), *command[1:]],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert (judged.returncode == 0) is accepted, judged.stdout
