@@ -1,11 +1,13 @@
 """The process that runs jobs: `python -m app.worker`."""
 
+from contextlib import ExitStack
+
 from app.core.application import started
 from app.core.jobs.backend import BACKEND
 from app.core.jobs.finding import find_tasks
 from app.core.jobs.task import TASKS
 from app.core.logging import configure_logging
-from app.core.registry import CoreSettings
+from app.core.registry import PIECES, CoreSettings
 
 
 def work(settings: CoreSettings) -> None:
@@ -27,7 +29,11 @@ def work(settings: CoreSettings) -> None:
             f" task, the longest of which is {limit:.0f} s"
         )
     configure_logging(settings)
-    BACKEND.work(settings, lambda: started(settings))
+    with ExitStack() as stack:
+        for piece in PIECES:
+            if piece.around_worker:
+                stack.enter_context(piece.around_worker(settings))
+        BACKEND.work(settings, lambda: started(settings))
 
 
 def _own_limits() -> list[float]:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from prometheus_client import (
@@ -87,6 +87,7 @@ def written(settings: "CoreSettings", own: CollectorRegistry, more: Iterable[Met
 
 
 def _states_of(components: Mapping[str, DetailedComponent]) -> list[Metric]:
+    """Give what is the same for all processes, as health has found it."""
     up = GaugeMetricFamily(
         "component_up",
         "Whether it answers: 1, 0 or, when it is degraded, 0.5",
@@ -94,7 +95,16 @@ def _states_of(components: Mapping[str, DetailedComponent]) -> list[Metric]:
     )
     for name, component in components.items():
         up.add_metric([name], _STATES[component.status])
-    return [up]
+    return [up, *_of_workers(components["jobs"].details)]
+
+
+def _of_workers(found: Mapping[str, Any]) -> list[Metric]:
+    if "workers" not in found:
+        return []  # there are none, or nobody can tell
+    return [
+        GaugeMetricFamily("jobs_waiting", "Jobs that nobody does yet", value=found["waiting"]),
+        GaugeMetricFamily("job_workers", "Workers that are alive", value=found["workers"]),
+    ]
 
 
 _running: list[Measurements] = []
