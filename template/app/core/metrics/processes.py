@@ -8,8 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from prometheus_client import (
+    REGISTRY,
     CollectorRegistry,
-    GCCollector,
     Metric,
     PlatformCollector,
     ProcessCollector,
@@ -57,15 +57,15 @@ def everybody(own: CollectorRegistry) -> CollectorRegistry:
         own: where this process has its instruments.
     """
     found = CollectorRegistry()
-    PlatformCollector(registry=found)
     if (place := directory()) is None:
         found.register(own)
-        ProcessCollector(registry=found)
-        GCCollector(registry=found)
+        # It has those of the process from the beginning, and those that the service's code makes.
+        found.register(REGISTRY)
     else:
         _forget_the_gone(place)
         MultiProcessCollector(found, path=str(place))
         found.register(Processes(place))
+        PlatformCollector(registry=found)
     return found
 
 

@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 from fastapi import APIRouter, Depends, FastAPI
 from httpx2 import AsyncClient
+from prometheus_client import REGISTRY, Counter
 
 from app.config import Settings
 from app.core.application import create_app
@@ -123,6 +124,13 @@ async def test_requests_that_are_too_many_are_counted(settings: Settings) -> Non
         statuses = [(await caller.get(path)).status_code for _ in range(3)]
         assert statuses == [200, 429, 429]
         assert (await scrape(caller)).one("rate_limit_exceeded_total") == 2
+
+
+async def test_figures_of_the_service_itself_are_among_them(caller: AsyncClient) -> None:
+    orders = Counter("orders_of_a_test", "Orders taken")
+    orders.inc(3)
+    assert (await scrape(caller)).one("orders_of_a_test_total") == 3
+    REGISTRY.unregister(orders)
 
 
 async def test_without_a_worker_nobody_waits_for_one(caller: AsyncClient) -> None:
