@@ -13,7 +13,6 @@ from app.core.openapi import describe_problems, operation_id
 from app.core.piece import Check, Piece, check_order
 from app.core.registry import PIECES, CoreSettings
 from app.core.shutdown import Drain
-from app.core.web.guards import PROBE_PATHS
 from app.core.web.request_pass import RequestPass
 
 log = structlog.get_logger(logger_name="app.settings")
@@ -80,7 +79,7 @@ def _middleware(settings: CoreSettings, pieces: Sequence[Piece]) -> list[Middlew
         RequestPass,
         https_only=settings.in_production,
         docs_paths=frozenset({DOCS_PATH}),
-        unlogged_paths=PROBE_PATHS,
+        probe_paths=frozenset(settings.probe_paths()),
     )
     own = [each for piece in pieces if piece.middleware for each in piece.middleware(settings)]
     return [outermost, *own]

@@ -1,7 +1,7 @@
 """What a piece of the service is: one small object that says how it attaches itself."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,9 @@ class Piece:
         name: unique, and what other pieces call it in `needs`.
         needs: pieces that stand before this one in the registry.
         lifespan: starts the piece when entered and stops it when left.
+        around_server: is entered by the process that starts those of the server, and left when
+            they have ended.
+        around_worker: the same for the processes of a worker.
         checks: what `/ready` and `/health/detailed` ask.
         further_checks: the same, of what only the settings name.
         routers: endpoints outside of the versioned API.
@@ -60,6 +63,8 @@ class Piece:
     name: str
     needs: tuple[str, ...] = ()
     lifespan: "Callable[[CoreSettings], AbstractAsyncContextManager[None]] | None" = None
+    around_server: "Callable[[CoreSettings], AbstractContextManager[None]] | None" = None
+    around_worker: "Callable[[CoreSettings], AbstractContextManager[None]] | None" = None
     checks: tuple[Check, ...] = ()
     further_checks: "Callable[[CoreSettings], Sequence[Check]] | None" = None
     routers: "Callable[[CoreSettings], Sequence[APIRouter]] | None" = None

@@ -97,7 +97,7 @@ class AppSettings(BaseSettings):
         ("*",), description="Host names that are answered (*.example.com for all below it)"
     )
     internal_networks: StringList = Field(
-        ("127.0.0.0/8", "::1/128"), description="Networks that may read /health/detailed"
+        ("127.0.0.0/8", "::1/128"), description="Networks that may read what is for operators"
     )
     max_body_bytes: int = Field(
         1_048_576, ge=1, description="Largest request body that is accepted, in bytes"
@@ -186,6 +186,13 @@ class AppSettings(BaseSettings):
         if self.log_format == "auto":
             return self.environment != "development"
         return self.log_format == "json"
+
+    def probe_paths(self) -> Iterator[str]:
+        """Give the paths that machines ask again and again, by the container's address.
+
+        They are neither logged nor measured, and answer for every host. Pieces extend this.
+        """
+        yield from ("/health", "/ready")
 
     def body_limits(self) -> Iterator[tuple[str, int]]:
         """Give paths below which bodies may have another size, in bytes. Pieces extend this."""

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,6 +68,7 @@ def running(command: Sequence[str] = ("-m", "app"), **variables: str) -> Iterato
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
     server = Server(f"http://127.0.0.1:{port}", process)
     reader = threading.Thread(target=_read, args=[server])
@@ -76,7 +77,9 @@ def running(command: Sequence[str] = ("-m", "app"), **variables: str) -> Iterato
         _wait_until_it_answers(server)
         yield server
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):
+            # Also those that it has started: they would keep its output open.
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         reader.join()
 

@@ -8,8 +8,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.core import context
 from app.core.auth.access import is_public
 from app.core.auth.principal import Principal
-from app.core.auth.tokens import Verifier
+from app.core.auth.tokens import TokenRefusedError, Verifier
 from app.core.errors import AppException, UnauthenticatedError
+from app.core.signals import Signal
+
+token_refused: Signal[[str]] = Signal()
+"""Told of each token that is not accepted: why, in one word."""
 
 _VERIFIED = "app.principal"
 
@@ -35,7 +39,9 @@ class Bearer(HTTPBearer):
     async def _whoever_may(self, request: HTTPConnection) -> Principal | None:
         try:
             return await self._principal(request)
-        except AppException:
+        except AppException as error:
+            if isinstance(error, TokenRefusedError):
+                token_refused(error.reason)
             if is_public(request.scope["endpoint"]):
                 return None
             raise

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import jwt
 from jwt import PyJWK
@@ -86,11 +86,20 @@ class TokenRules:
     claims: ClaimNames = ClaimNames()
 
 
-class TokenRefusedError(UnauthenticatedError):
-    """A token was sent and is not accepted; why is told in words that help no attacker."""
+Reason = Literal["too_long", "expired", "invalid"]
+"""Why a token is not accepted."""
 
-    def __init__(self, detail: str) -> None:
+
+class TokenRefusedError(UnauthenticatedError):
+    """A token was sent and is not accepted; why is told in words that help no attacker.
+
+    Attributes:
+        reason: the same in one word, for those who count.
+    """
+
+    def __init__(self, detail: str, reason: Reason) -> None:
         super().__init__(detail, challenge='Bearer error="invalid_token"')
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +117,15 @@ class Verifier:
             ServiceUnavailableError: the issuer's keys cannot be had, so nobody can tell.
         """
         if len(token) > LONGEST_TOKEN:
-            raise TokenRefusedError("The token is too long")
+            raise TokenRefusedError("The token is too long", "too_long")
         try:
             header = _read_header(token)
             key = await self._key(header)
             claims = self._read(token, header["alg"], key)
         except jwt.ExpiredSignatureError:
-            raise TokenRefusedError("The token has expired") from None
+            raise TokenRefusedError("The token has expired", "expired") from None
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
-            raise TokenRefusedError("The token is not valid") from None
+            raise TokenRefusedError("The token is not valid", "invalid") from None
         return self._describe(claims)
 
     async def _key(self, header: Mapping[str, Any]) -> Any:

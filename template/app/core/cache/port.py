@@ -30,6 +30,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.cache.owners.owner import current_owner
 from app.core.cache.stores.base import Store
 from app.core.database.handle import after_commit
+from app.core.signals import Signal
 
 ValueT = TypeVar("ValueT")
 Generations = Sequence[tuple[str, str]]
@@ -41,6 +42,9 @@ LEASE_SECONDS = 5.0
 LONGEST_NAME = 200
 _ANYTHING = TypeAdapter[Any](Any)
 _TAGGED = b"\x01"
+looked_up: Signal[[bool]] = Signal()
+"""Told of each value that is wanted: whether it was there."""
+
 _NOT_STARTED = "the cache is used outside of the application's lifespan"
 
 
@@ -74,6 +78,7 @@ class Cache:
             shared: whether the key is that of all tenants.
         """
         found = await self._read(_name(key, shared=shared))
+        looked_up(found is not None)
         try:
             return None if found is None else _decoded(found, kind)
         except ValidationError:
@@ -209,6 +214,7 @@ class Cache:
         _check(seconds)
         name, tag_names = _name(key, shared=shared), _tag_names(tags, shared=shared)
         found = await self._read(name)
+        looked_up(found is not None)
         if found is not None:
             try:
                 return _decoded(found, kind)

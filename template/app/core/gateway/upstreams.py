@@ -1,10 +1,11 @@
 """Asking an upstream, and knowing when not to ask."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from math import ceil
 from secrets import randbelow
+from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
@@ -38,6 +39,7 @@ from app.core.errors import (
 )
 from app.core.gateway.calling import Caller
 from app.core.gateway.settings import Upstream
+from app.core.http.counters import Outcome, count
 from app.core.piece import Details
 
 if TYPE_CHECKING:
@@ -107,6 +109,7 @@ class Connected:
             ServiceUnavailableError: all are taken.
         """
         if self.in_use >= self.upstream.max_concurrent:
+            count(self.name, Outcome.TOO_MANY)
             raise ServiceUnavailableError(f"{self.name} has as many requests as it can take")
         self.in_use += 1
         try:
@@ -155,6 +158,7 @@ class Connected:
                     raise
                 raise _UploadCutError(str(error)) from error
 
+        started = perf_counter()
         try:
             with self.breaker.attempt():
                 async with asyncio.timeout(self.upstream.timeout) as limit:
@@ -162,7 +166,9 @@ class Connected:
                         answer = await self._connecting(ask)
                 _judge(answer)
         except _UnavailableAnswer as unavailable:
+            count(self.name, Outcome.FAILED, perf_counter() - started)
             return unavailable.answer
+        count(self.name, Outcome.ANSWERED, perf_counter() - started)
         return answer
 
     async def talking(
@@ -187,15 +193,19 @@ class Connected:
                 timeout=ClientWSTimeout(ws_receive=None, ws_close=_CLOSING_SECONDS),
             )
 
+        started = perf_counter()
         with self._told(), self.breaker.attempt():
             try:
                 async with asyncio.timeout(self.upstream.timeout):
-                    return await self._connecting(ask)
+                    remote = await self._connecting(ask)
             except WSServerHandshakeError as error:
                 # Any caller may ask for one where there are only pages: no failure of the upstream.
                 if error.status in UNAVAILABLE:
                     raise
-                status = error.status
+                remote, status = None, error.status
+        count(self.name, Outcome.ANSWERED, perf_counter() - started)
+        if remote is not None:
+            return remote
         if 400 <= status < 500:
             raise HTTPException(status, f"{self.name} refuses this WebSocket")
         raise ExternalServiceError(f"{self.name} has no WebSocket there")
@@ -211,24 +221,27 @@ class Connected:
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Tell the caller what went wrong, and the log why."""
+        """Count what went wrong, and tell the caller what and the log why."""
+        started = perf_counter()
         try:
             yield
         except BreakerOpenError as error:
+            count(self.name, Outcome.BREAKER_OPEN)
             raise ServiceUnavailableError(
                 f"{self.name} does not answer", retry_after=ceil(error.retry_after)
             ) from error
         except TimeoutError as error:
-            self._log(error)
+            self._failed(error, Outcome.TIMED_OUT, started)
             raise DeadlineExceededError(f"{self.name} did not answer in time") from error
         except ClientConnectorError as error:
-            self._log(error)
+            self._failed(error, Outcome.FAILED, started)
             raise ServiceUnavailableError(f"{self.name} cannot be reached") from error
         except (ClientError, OSError, ValueError) as error:
-            self._log(error)
+            self._failed(error, Outcome.FAILED, started)
             raise ExternalServiceError(f"{self.name} has not answered properly") from error
 
-    def _log(self, error: Exception) -> None:
+    def _failed(self, error: Exception, outcome: Outcome, started: float) -> None:
+        count(self.name, outcome, perf_counter() - started)
         # The other text of these names the address with its query, where secrets may be.
         said = error.message if isinstance(error, ClientResponseError) else error
         log.warning("upstream fails", upstream=self.name, reason=f"{type(error).__name__}: {said}")
@@ -318,6 +331,11 @@ async def running(settings: "CoreSettings") -> AsyncIterator[None]:
                 del _running[id(settings)]
 
 
+def all_connected(settings: "CoreSettings") -> Mapping[str, Connected]:
+    """Give all upstreams of an application that runs, by their names."""
+    return _running[id(settings)][-1]
+
+
 def connected(settings: "CoreSettings", name: str) -> Connected:
     """Give an upstream of an application that runs."""
-    return _running[id(settings)][-1][name]
+    return all_connected(settings)[name]

@@ -3,6 +3,8 @@
 from collections import Counter
 from enum import StrEnum
 
+from app.core.signals import Signal
+
 
 class Outcome(StrEnum):
     """What became of one attempt, or why there was none."""
@@ -21,6 +23,16 @@ class Outcome(StrEnum):
 
 counts: Counter[tuple[str, Outcome]] = Counter()
 """How often, by upstream and outcome, since the process began."""
+
+
+counted: Signal[[str, Outcome, float]] = Signal()
+"""Told of each: the upstream, the outcome, and how many seconds it took."""
+
+
+def count(upstream: str, outcome: Outcome, seconds: float = 0.0) -> None:
+    """Count what became of an attempt."""
+    counts[upstream, outcome] += 1
+    counted(upstream, outcome, seconds)
 
 
 def counts_of(upstream: str) -> dict[str, int]:

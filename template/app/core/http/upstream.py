@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields, replace
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 from weakref import WeakValueDictionary
 
@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from app.core import context, deadline
 from app.core.breaker import Breaker, BreakerOpenError, State
-from app.core.http.counters import Outcome, counts
+from app.core.http.counters import Outcome, count
 from app.core.http.errors import (
     UpstreamError,
     UpstreamFailedError,
@@ -207,13 +207,14 @@ class Line:
         read: Callable[[Response], T],
     ) -> T:
         """Call until there is an answer, it makes no sense any more, or our caller has gone."""
+        started = perf_counter()
         try:
             # Outside of the breaker: that our caller is in a hurry is not the upstream's failure,
             # and would else be a way to open the breaker for all others.
             async with asyncio.timeout(deadline.remaining()):
                 return await self._repeat(method, path, auth, parts, read)
         except TimeoutError:
-            counts[self.name, Outcome.ABANDONED] += 1
+            count(self.name, Outcome.ABANDONED, perf_counter() - started)
             raise UpstreamTimeoutError(self.name, "did not answer in the time left") from None
 
     async def _repeat(
@@ -235,7 +236,7 @@ class Line:
             wait = error.wait or FIRST_WAIT_SECONDS * 2**made
             if monotonic() + wait > end or not self._budget.spend():
                 return False
-            counts[self.name, Outcome.RETRIED] += 1
+            count(self.name, Outcome.RETRIED)
             return error.wait or True
 
         async for attempt in stamina.retry_context(
@@ -262,7 +263,7 @@ class Line:
             async with asyncio.timeout(self.limits.queue_timeout):
                 await self._slots.acquire()
         except TimeoutError:
-            counts[self.name, Outcome.TOO_MANY] += 1
+            count(self.name, Outcome.TOO_MANY)
             raise UpstreamUnavailableError(self.name, "is called too often just now") from None
         try:
             yield
@@ -270,7 +271,7 @@ class Line:
             self._slots.release()
 
     def _left_alone(self) -> UpstreamUnavailableError:
-        counts[self.name, Outcome.BREAKER_OPEN] += 1
+        count(self.name, Outcome.BREAKER_OPEN)
         wait = self.breaker.retry_after
         return UpstreamUnavailableError(self.name, "does not answer", wait=wait)
 
@@ -283,7 +284,7 @@ class Line:
             longest = min(longest, callers)
         wait = self._pace.reserve(longest)
         if wait is None:
-            counts[self.name, Outcome.TOO_MANY] += 1
+            count(self.name, Outcome.TOO_MANY)
             raise UpstreamUnavailableError(self.name, "is called too often just now")
         if wait:
             await asyncio.sleep(wait)
@@ -314,6 +315,7 @@ class Line:
     async def _attempt(
         self, request: Request, auth: Auth | None, read: Callable[[Response], T], end: float
     ) -> T:
+        started = perf_counter()
         try:
             with self.breaker.attempt():
                 answer = await self._exchange(request, auth, read, end)
@@ -321,13 +323,13 @@ class Line:
             raise self._left_alone() from None
         except UpstreamError as error:
             outcome = _outcome(error)
-            counts[self.name, outcome] += 1
+            count(self.name, outcome, perf_counter() - started)
             if outcome is not Outcome.ANSWERED:
                 log.warning(
                     "call failed", upstream=self.name, outcome=outcome, reason=_reason(error)
                 )
             raise
-        counts[self.name, Outcome.ANSWERED] += 1
+        count(self.name, Outcome.ANSWERED, perf_counter() - started)
         return answer
 
     async def _exchange(

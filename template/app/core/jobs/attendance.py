@@ -65,6 +65,7 @@ async def enqueue_due(queue: Queue, name: str, moment: datetime) -> bool:
     except BaseException:
         await queue.store.release(f"tick:{identifier}", claimer)
         raise
+    port.enqueued(name)
     return True
 
 

@@ -20,6 +20,7 @@ from app.core.jobs.backends.base import Queue
 from app.core.jobs.message import Message
 from app.core.jobs.scope import tenant_of_jobs
 from app.core.jobs.task import Task
+from app.core.signals import Signal
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,6 +30,9 @@ LONGEST_KEY = timedelta(days=1)
 """After this a key is free again, whatever became of its job."""
 RESULT_KEPT = timedelta(hours=1)
 _FIRST_LOOK, _LONGEST_LOOK = 0.02, 0.5
+
+enqueued: Signal[[str]] = Signal()
+"""Told of each job that was sent for its first attempt: its task."""
 
 _queue: Queue | None = None
 
@@ -142,6 +146,7 @@ async def send(queue: Queue, message: Message) -> None:
         if name:
             await queue.store.release(name, message.id)
         raise
+    enqueued(message.task)
 
 
 def key_of(message: Message) -> str | None:

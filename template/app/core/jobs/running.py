@@ -16,8 +16,12 @@ from app.core.jobs.outbox import DoneBeforeError, remember
 from app.core.jobs.port import RESULT_KEPT, Outcome, key_of, result_of
 from app.core.jobs.scope import in_scope_of
 from app.core.jobs.task import DEFAULT_RETRIES, TASKS, Task
+from app.core.signals import Signal
 
 log = structlog.get_logger(logger_name="app.jobs")
+
+finished: Signal[[str, str, float]] = Signal()
+"""Told of each attempt: its task; succeeded, retried or given_up; the seconds it took."""
 
 
 class UnknownTaskError(Exception):
@@ -57,10 +61,13 @@ async def _run(message: Message, queue: Queue, time_limit: timedelta) -> None:
     except DoneBeforeError:
         log.info("job was done before")
     except Exception as error:  # noqa: BLE001 - whatever user code raises
-        await _after_failure(task, message, queue, error)
+        seconds = perf_counter() - started
+        outcome = await _after_failure(task, message, queue, error)
+        finished(message.task, outcome, seconds)
     else:
-        duration = round((perf_counter() - started) * 1000, 2)
-        log.info("job done", duration_ms=duration, attempt=message.attempt)
+        seconds = perf_counter() - started
+        log.info("job done", duration_ms=round(seconds * 1000, 2), attempt=message.attempt)
+        finished(message.task, "succeeded", seconds)
         await _keep(task, message, queue, Outcome(value=value))
 
 
@@ -114,12 +121,12 @@ def _written(task: Task[..., Any], value: Any) -> Any:
 
 async def _after_failure(
     task: Task[..., Any] | None, message: Message, queue: Queue, error: Exception
-) -> None:
+) -> str:
     retries = task.retries if task else DEFAULT_RETRIES
     if message.attempt > retries.times:
         log.error("job given up", attempt=message.attempt, exc_info=error)
         await _keep(task, message, queue, Outcome(failed=True))
-        return
+        return "given_up"
     seconds = retries.wait(message.attempt)
     log.warning(
         "job failed and will be done again",
@@ -130,6 +137,7 @@ async def _after_failure(
     later = utc_now() + timedelta(seconds=seconds)
     again = {"attempt": message.attempt + 1, "not_before": later, "key": None}
     await queue.send(message.model_copy(update=again))
+    return "retried"
 
 
 async def _keep(

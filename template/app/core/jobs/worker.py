@@ -1,11 +1,13 @@
 """The process that runs jobs: `python -m app.worker`."""
 
+from contextlib import ExitStack
+
 from app.core.application import started
 from app.core.jobs.backend import BACKEND
 from app.core.jobs.finding import find_tasks
 from app.core.jobs.task import TASKS
 from app.core.logging import configure_logging
-from app.core.registry import CoreSettings
+from app.core.registry import PIECES, CoreSettings
 
 
 def work(settings: CoreSettings) -> None:
@@ -18,7 +20,18 @@ def work(settings: CoreSettings) -> None:
         raise SystemExit("configuration: the worker needs REDIS_URL (see .env.example)")
     if BACKEND.work is None:
         raise SystemExit("configuration: this service runs its jobs itself")
-    find_tasks()
+    configure_logging(settings)
+    with ExitStack() as stack:
+        for piece in PIECES:
+            if piece.around_worker:
+                stack.enter_context(piece.around_worker(settings))
+        find_tasks()
+        _check_limits(settings)
+        BACKEND.work(settings, lambda: started(settings))
+
+
+def _check_limits(settings: CoreSettings) -> None:
+    """Refuse to run jobs that would be given to another worker while they still run."""
     limit = max([settings.jobs_time_limit_seconds, *_own_limits()])
     # A third each: to wait for its time, to wait for a free process, and to run.
     if not BACKEND.holds_on and 3 * limit >= settings.jobs_redelivery_seconds:
@@ -26,8 +39,6 @@ def work(settings: CoreSettings) -> None:
             "configuration: JOBS_REDELIVERY_SECONDS must exceed three times the time limit of every"
             f" task, the longest of which is {limit:.0f} s"
         )
-    configure_logging(settings)
-    BACKEND.work(settings, lambda: started(settings))
 
 
 def _own_limits() -> list[float]:

@@ -24,6 +24,7 @@ from starlette.requests import HTTPConnection
 from app.core import context
 from app.core.audit import audit
 from app.core.errors import RateLimitedError, ServiceUnavailableError
+from app.core.signals import Signal
 from app.core.web.client import client_network
 from app.core.web.routes import route_template
 
@@ -31,6 +32,9 @@ log = structlog.get_logger(logger_name="app.limits")
 
 EndpointT = TypeVar("EndpointT", bound=Callable[..., Any])
 Guard = Callable[[HTTPConnection], Awaitable[None]]
+
+exceeded: Signal[[]] = Signal()
+"""Told of each request that is one too many."""
 
 SCOPE_KEY = "app.limits"
 _NAMESPACE = "LIMITS"
@@ -125,6 +129,7 @@ class Limiter:
             return quota
         if to_audit:
             audit("rate_limit.exceeded", limit=policy.counted, allowed=str(policy.item))
+        exceeded()
         raise TooManyRequestsError(quota)
 
     async def _ask(self, policy: Policy, caller: str) -> tuple[bool, Quota, bool]:

@@ -19,6 +19,7 @@ from app.core.errors import ServiceUnavailableError
 from app.core.piece import Details
 from app.core.redis.address import Address
 from app.core.redis.connection import Client, connected
+from app.core.signals import Signal
 
 if TYPE_CHECKING:
     from app.core.registry import CoreSettings
@@ -34,6 +35,9 @@ AWAY = (RedisError, RedisClusterException, OSError, TimeoutError)
 FAILURES = 3
 REST_SECONDS = 1.0
 LOG_SECONDS = 60.0
+
+asked: Signal[[str]] = Signal()
+"""Told of each question: it was answered, has failed, or was refused since the last ones have."""
 
 _REFUSALS = ("WRONGTYPE", "value is not an integer", "increment or decrement would overflow")
 _NOT_STARTED = "Redis is used outside of the application's lifespan"
@@ -100,13 +104,21 @@ class Link:
             TypeError: the question carries what Redis cannot keep.
         """
         if not self.answers:
+            if self.configured:
+                asked("refused")
             raise RedisAwayError("Redis does not answer")
         try:
             with self._breaker.attempt():
-                return await self._within_time(question)
+                answer = await self._within_time(question)
         except AWAY as error:
+            asked("failed")
             self._notice(error)
             raise RedisAwayError("Redis does not answer") from error
+        except Refused:
+            asked("answered")
+            raise
+        asked("answered")
+        return answer
 
     async def run(self, script: str | bytes, keys: Sequence[str], values: Sequence[Any]) -> Any:
         """Run a Lua script, sent whole only when Redis does not know it yet.

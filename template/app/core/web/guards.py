@@ -16,25 +16,30 @@ from app.core.problems import problem_response
 if TYPE_CHECKING:
     from app.core.registry import CoreSettings
 
-PROBE_PATHS = frozenset({"/health", "/ready"})
-"""Asked by orchestrators, which name the container's address as the host."""
-
-
 _HOST_AND_PORT = re.compile(r"([\w.-]+|\[[0-9a-f:.]+\])(?::\d+)?")
 
 
 class HostGuard:
-    """Answers only for the configured host names (`*.example.com` covers all below it)."""
+    """Answers only for the configured host names (`*.example.com` covers all below it).
 
-    def __init__(self, app: ASGIApp, allowed: Sequence[str]) -> None:
+    Args:
+        app: what comes after it.
+        allowed: those names.
+        probe_paths: asked by orchestrators, which name the container's address as the host.
+    """
+
+    def __init__(
+        self, app: ASGIApp, allowed: Sequence[str], probe_paths: Iterable[str] = ()
+    ) -> None:
         self.app = app
+        self.probe_paths = frozenset(probe_paths)
         names = [name.lower() for name in allowed]
         self.exact = frozenset(names)
         self.suffixes = tuple(name[1:] for name in names if name.startswith("*."))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on (ASGI)."""
-        if scope["type"] in ("http", "websocket") and scope["path"] not in PROBE_PATHS:
+        if scope["type"] in ("http", "websocket") and scope["path"] not in self.probe_paths:
             host = _host_name(Headers(scope=scope).get("host", ""))
             if host not in self.exact and not host.endswith(self.suffixes):
                 await _refuse(scope, receive, send, BadRequestError("Unknown host"))
@@ -108,7 +113,8 @@ def _middleware(settings: "CoreSettings") -> Sequence[Middleware]:
     body = Middleware(BodyGuard, limit=settings.max_body_bytes, others=others)
     if "*" in settings.allowed_hosts:
         return [body]
-    return [Middleware(HostGuard, allowed=settings.allowed_hosts), body]
+    probes = tuple(settings.probe_paths())
+    return [Middleware(HostGuard, allowed=settings.allowed_hosts, probe_paths=probes), body]
 
 
 piece = Piece(name="guards", middleware=_middleware)

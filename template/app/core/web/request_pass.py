@@ -12,6 +12,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core import context, deadline
+from app.core.signals import Signal
 from app.core.web.client import client_address
 from app.core.web.routes import route_template
 
@@ -26,6 +27,10 @@ _SWITCHED = 101
 _REFUSED = 403
 """What the server answers when a WebSocket is closed instead of accepted."""
 _STARTS = ("http.response.start", "websocket.http.response.start", "websocket.accept")
+
+request_began: Signal[[]] = Signal()
+request_ended: Signal[[str, str, int, float]] = Signal()
+"""Told of each HTTP request: its method, the template of its route, the status, the seconds."""
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -60,7 +65,7 @@ class RequestPass:
         app: what comes after it.
         https_only: tell browsers to come back by HTTPS only.
         docs_paths: pages that may load scripts (Swagger UI).
-        unlogged_paths: probes, whose lines would drown all others.
+        probe_paths: neither logged nor measured, since they would drown all others.
     """
 
     def __init__(
@@ -69,11 +74,11 @@ class RequestPass:
         *,
         https_only: bool,
         docs_paths: frozenset[str] = frozenset(),
-        unlogged_paths: frozenset[str] = frozenset(),
+        probe_paths: frozenset[str] = frozenset(),
     ) -> None:
         self.app = app
         self.docs_paths = docs_paths
-        self.unlogged_paths = unlogged_paths
+        self.probe_paths = probe_paths
         common = [*COMMON_HEADERS, TRANSPORT_POLICY] if https_only else COMMON_HEADERS
         self.api_headers: RawHeaders = [*common, API_POLICY]
         self.docs_headers: RawHeaders = [*common, DOCS_POLICY]
@@ -112,17 +117,26 @@ class RequestPass:
                 message["headers"] = [*given, (b"x-request-id", request_id), *own]
             await send(message)
 
+        told = path not in self.probe_paths
+        measured = told and scope["type"] == "http"
+        if measured:
+            request_began()
         try:
             await self.app(scope, receive, send_with_headers)
         finally:
-            if path not in self.unlogged_paths:
+            seconds = perf_counter() - started
+            method: str = scope.get("method", "WEBSOCKET")
+            route = route_template(scope)
+            if measured:
+                request_ended(method, route, status, seconds)
+            if told:
                 log.info(
                     "request",
-                    method=scope.get("method", "WEBSOCKET"),
+                    method=method,
                     path=path,
-                    route=route_template(scope),
+                    route=route,
                     status=status,
-                    duration_ms=round((perf_counter() - started) * 1000, 2),
+                    duration_ms=round(seconds * 1000, 2),
                     client=client,
                 )
             context.client.reset(client_token)

@@ -90,6 +90,7 @@ class ArqQueue:
             "backend": "arq",
             "workers": await self.store.workers(),
             "jobs": await link.ask(lambda redis: redis.zcard(key("arq"))),
+            "waiting": await link.ask(_count_due),
         }
         if not found["workers"]:
             raise NoWorkerError(found)
@@ -109,6 +110,11 @@ class ArqQueue:
             await run_counted(job, self, self.time_limit)
         except Exception as error:
             raise Retry(defer=PAUSE_SECONDS) from error
+
+
+async def _count_due(redis: Client) -> int:
+    """Count the jobs whose time has come; arq keeps those that run among them."""
+    return int(await redis.zcount(key("arq"), "-inf", utc_now().timestamp() * 1000))
 
 
 @asynccontextmanager

@@ -153,10 +153,12 @@ class CeleryQueue:
             NoWorkerError: there is none.
         """
         queue, unacked = f"{self._prefix}:{QUEUE}", f"{self._prefix}:unacked"
+        jobs = await link.ask(lambda redis: redis.llen(queue))
         found = {
             "backend": "celery",
             "workers": await self.store.workers(),
-            "jobs": await link.ask(lambda redis: redis.llen(queue)),
+            "jobs": jobs,
+            "waiting": jobs,
             "taken": await link.ask(lambda redis: redis.hlen(unacked)),
         }
         if not found["workers"]:

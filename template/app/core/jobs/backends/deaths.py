@@ -8,7 +8,7 @@ import structlog
 from app.core.jobs.backends.base import Queue
 from app.core.jobs.backends.redis import key
 from app.core.jobs.message import Message
-from app.core.jobs.running import run
+from app.core.jobs.running import finished, run
 from app.core.redis import RedisAwayError, link
 from app.core.redis.connection import Client
 
@@ -27,6 +27,7 @@ async def run_counted(message: Message, queue: Queue, time_limit: timedelta) -> 
     """
     if await begin(message) > MOST_WORKERS:
         log.error("job given up: its workers have died", job=message.task, job_id=message.id)
+        finished(message.task, "given_up", 0.0)
         return
     try:
         await run(message, queue, time_limit)

@@ -30,7 +30,7 @@ from app.core.jobs.backends.life import alive
 from app.core.jobs.backends.redis import RedisStore, key
 from app.core.jobs.message import Message
 from app.core.jobs.port import current_queue
-from app.core.jobs.running import run
+from app.core.jobs.running import finished, run
 from app.core.redis import link
 from app.core.redis.connection import Client, connected
 
@@ -46,6 +46,8 @@ BLOCK_SECONDS = 0.5
 """How late a job may be that was to wait."""
 MOST_WORKERS = 5
 """How many workers may die over a job."""
+UNKNOWN = "unknown"
+"""Stands for the task of such a job: to read it may be what ends workers."""
 _FORGOTTEN_SECONDS = 86_400
 _MOVED_AT_ONCE = 100
 _DUE = "due"
@@ -210,6 +212,7 @@ class StreamBroker(AsyncBroker):
         if states[0]["times_delivered"] <= MOST_WORKERS:
             return False
         log.error("job given up: its workers have died", stream_id=identifier.decode())
+        finished(UNKNOWN, "given_up", 0.0)
         await Delivery(self, self._reading.held, identifier)()
         return True
 
@@ -257,11 +260,20 @@ class TaskiqQueue:
             "backend": "taskiq",
             "workers": await self.store.workers(),
             "jobs": await link.ask(lambda redis: redis.xlen(stream)),
+            "waiting": await link.ask(self._count_waiting),
             "later": await link.ask(lambda redis: redis.zcard(delayed)),
         }
         if not found["workers"]:
             raise NoWorkerError(found)
         return found
+
+    async def _count_waiting(self, redis: Client) -> int:
+        """Count the jobs that nobody has taken."""
+        stream = self.broker.stream
+        length = int(await redis.xlen(stream))
+        with suppress(ResponseError):  # no worker has ever been there
+            return length - int((await redis.xpending(stream, GROUP))["pending"])
+        return length
 
 
 def _runner(queue: TaskiqQueue) -> Callable[..., Awaitable[None]]:

@@ -70,6 +70,7 @@ class Session:
         self._lock = threading.Lock()
         self._granted: float | None = None
         self._renew_at = float("-inf")
+        self._ends_at = float("-inf")
         self._renewable = True
         self._warned = False
 
@@ -78,6 +79,10 @@ class Session:
     def seconds_to_renewal(self) -> float:
         """How long the token needs no care; infinite when it never ends."""
         return max(self._renew_at - monotonic(), _SHORTEST_PAUSE)
+
+    def seconds_left(self) -> float:
+        """How long the token lives if nobody renews it; infinite when it never ends."""
+        return max(self._ends_at - monotonic(), 0.0)
 
     def ensure(self) -> None:
         """Log in, or renew the token, if it is time to.
@@ -139,6 +144,7 @@ class Session:
         self._renewable = bool(auth["renewable"])
         pause = max(seconds * _RENEW_AFTER, _SHORTEST_PAUSE) if seconds else float("inf")
         self._renew_at = monotonic() + pause
+        self._ends_at = monotonic() + (seconds or float("inf"))
 
     def _way_in(self) -> Callable[[], Mapping[str, Any]] | None:
         if self.address.vault_role_id:

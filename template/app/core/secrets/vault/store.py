@@ -24,12 +24,16 @@ from app.core.secrets.port import (
     secrets,
 )
 from app.core.secrets.vault.session import OUTAGES, PASSING, Session, session_for
+from app.core.signals import Signal
 
 if TYPE_CHECKING:
     from app.core.registry import CoreSettings
 
 log = structlog.get_logger(logger_name="app.secrets")
 ResultT = TypeVar("ResultT")
+
+refresh_failed: Signal[[]] = Signal()
+"""Told each time when the service's own secrets cannot be read."""
 
 _BETWEEN_LOOKS = 0.05
 """Seconds from one look to the next, at least, however many want to know."""
@@ -115,6 +119,7 @@ class VaultStore:
 
     def _lost(self, reason: str) -> None:
         self._failures += 1
+        refresh_failed()
         if self._trouble is None:
             log.warning("vault is out of reach: the last values stay", reason=reason)
         self._trouble = reason

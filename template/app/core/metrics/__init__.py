@@ -1,0 +1,1 @@
+"""Figures about the service for Prometheus: `GET /metrics`, also of several processes together."""

@@ -1,0 +1,112 @@
+"""Several processes as one: each writes its figures down, and whoever is asked adds them up."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from operator import add
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Metric,
+    PlatformCollector,
+    ProcessCollector,
+    values,
+)
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+
+VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""Names the directory to prometheus-client, in this process and in those that it starts."""
+_BEGAN = "process_start_time_seconds"
+
+
+@contextmanager
+def counted_together() -> Iterator[None]:
+    """Have this process, and those that it starts, write their figures into one new directory."""
+    before = os.environ.get(VARIABLE)
+    with TemporaryDirectory(prefix="metrics-") as directory:
+        _write_into(directory)
+        try:
+            yield
+        finally:
+            _write_into(before)
+
+
+def _write_into(directory: str | None) -> None:
+    if directory is None:
+        os.environ.pop(VARIABLE, None)
+    else:
+        os.environ[VARIABLE] = directory
+    # It was chosen when prometheus-client was imported, which may have been before.
+    values.ValueClass = values.get_value_class()
+
+
+def directory() -> Path | None:
+    """Where the processes write their figures; None when this one keeps its own."""
+    found = os.environ.get(VARIABLE)
+    return Path(found) if found else None
+
+
+def everybody(own: CollectorRegistry) -> CollectorRegistry:
+    """Give what all processes have counted, and the figures of these processes themselves.
+
+    Args:
+        own: where this process has its instruments.
+    """
+    found = CollectorRegistry()
+    if (place := directory()) is None:
+        found.register(own)
+        # It has those of the process from the beginning, and those that the service's code makes.
+        found.register(REGISTRY)
+    else:
+        _forget_the_gone(place)
+        MultiProcessCollector(found, path=str(place))
+        found.register(Processes(place))
+        PlatformCollector(registry=found)
+    return found
+
+
+def _forget_the_gone(place: Path) -> None:
+    """Drop the gauges of processes that have ended, also of those that were killed."""
+    for process in _processes(place):
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            mark_process_dead(process, str(place))
+
+
+def _processes(place: Path) -> set[int]:
+    return {int(file.stem.rpartition("_")[2]) for file in place.glob("*.db")}
+
+
+class Processes(Collector):
+    """The figures `process_*` of several processes, added up."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+
+    def collect(self) -> Iterable[Metric]:
+        """Add the figures up; of the times at which they began give the first."""
+        found: dict[str, Metric] = {}
+        for process in _processes(self._place):
+            for metric in _figures_of(process):
+                if (known := found.setdefault(metric.name, metric)) is not metric:
+                    _add(known, metric)
+        return found.values()
+
+
+def _figures_of(process: int) -> list[Metric]:
+    with suppress(OSError, ValueError, IndexError):
+        return list(ProcessCollector(pid=lambda: process, registry=None).collect())
+    return []  # it has ended meanwhile
+
+
+def _add(known: Metric, more: Metric) -> None:
+    combine: Callable[[float, float], float] = min if known.name == _BEGAN else add
+    known.samples = [
+        sample._replace(value=combine(sample.value, other.value))
+        for sample, other in zip(known.samples, more.samples, strict=True)
+    ]

@@ -1,0 +1,43 @@
+"""The connections to the databases."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Gauge
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from app.core.database.layout import DATABASES
+from app.core.metrics.sources.base import Look
+
+if TYPE_CHECKING:
+    from app.core.registry import CoreSettings
+
+
+@contextmanager
+def source(settings: "CoreSettings", registry: CollectorRegistry) -> Iterator[Look]:
+    """Measure pools; see `Source`. Where none is kept (`DB_USE_NULL_POOL`) there is no series."""
+    connections = Gauge(
+        "database_pool_connections",
+        "Connections to a database that are open",
+        ("database", "state"),
+        registry=registry,
+        multiprocess_mode="livesum",
+    )
+    limit = Gauge(
+        "database_pool_limit",
+        "Connections to a database that may be open",
+        ["database"],
+        registry=registry,
+        multiprocess_mode="livesum",
+    )
+
+    def look() -> None:
+        for database in DATABASES:
+            pool = database.engine.pool
+            if isinstance(pool, AsyncAdaptedQueuePool):
+                connections.labels(database.name, "in_use").set(pool.checkedout())
+                connections.labels(database.name, "idle").set(pool.checkedin())
+                limit.labels(database.name).set(pool.size() + settings.db_max_overflow)
+
+    yield look

@@ -1,0 +1,81 @@
+"""A worker's own `/metrics`: it serves nothing else, so this is a small server beside it."""
+
+import ipaddress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry
+from pydantic import Field
+
+from app.core.metrics.measurements import written
+from app.core.metrics.processes import counted_together
+from app.core.metrics.settings import PATH, MetricsSettings
+from app.core.piece import Piece
+
+if TYPE_CHECKING:
+    from app.core.registry import CoreSettings
+
+
+class WorkerMetricsSettings(MetricsSettings):
+    """Where the figures of a worker can be asked for."""
+
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="Port of HOST on which a worker serves /metrics; 0 = none"
+    )
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers those who may know."""
+
+    def __init__(self, settings: "CoreSettings", *arguments: Any) -> None:
+        self._settings = settings
+        super().__init__(*arguments)
+
+    def do_GET(self) -> None:
+        """Give the figures."""
+        address = ipaddress.ip_address(self.client_address[0])
+        networks = map(ipaddress.ip_network, self._settings.internal_networks)
+        if not any(address in network for network in networks):
+            self.send_error(403)
+        elif self.path.partition("?")[0] != PATH:
+            self.send_error(404)
+        else:
+            self._answer(written(self._settings, CollectorRegistry()))
+
+    def _answer(self, text: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", CONTENT_TYPE_PLAIN_0_0_4)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_: Any) -> None:
+        """Log nothing: it is asked again and again."""
+
+
+@contextmanager
+def _around_worker(settings: "CoreSettings") -> Iterator[None]:
+    if not settings.metrics_port:
+        yield
+        return
+    with counted_together(), _listening(settings) as server:
+        threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+
+
+def _listening(settings: "CoreSettings") -> ThreadingHTTPServer:
+    place = settings.host, settings.metrics_port
+    try:
+        return ThreadingHTTPServer(place, partial(_Handler, settings))
+    except OSError as error:
+        raise SystemExit(f"configuration: METRICS_PORT: {error.strerror}") from error
+
+
+piece = Piece(name="worker_metrics", needs=("metrics",), around_worker=_around_worker)

@@ -1,0 +1,112 @@
+"""Several processes of one server, seen from outside."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.core.metrics.scraping import Figures
+from tests.core.migrating import as_environment
+from tests.core.plugin import Addresses
+from tests.core.serving import Server, running
+
+AT_ONCE = 8
+PATIENCE = 20
+ROUTE = "/api/v1/seen"
+
+
+@pytest.fixture(scope="module")
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("temporary")
+
+
+@dataclass
+class Asked:
+    """A server of two processes, each of which has answered some requests."""
+
+    server: Server
+    requests: int
+    directory: Path
+
+    def scrape(self) -> Figures:
+        return Figures(self.server.get("/metrics").text)
+
+    def processes(self) -> set[int]:
+        """Those that have measured a request."""
+        files = self.directory.glob("metrics-*/histogram_*.db")
+        return {int(file.stem.rpartition("_")[2]) for file in files}
+
+
+@pytest.fixture(scope="module")
+def asked(addresses: Addresses, temporary: Path) -> Iterator[Asked]:
+    variables = {
+        **as_environment(addresses),
+        "WEB_CONCURRENCY": "2",
+        "LOG_FORMAT": "json",
+        "TMPDIR": str(temporary),
+    }
+    with running(["-m", "tests.core.applications"], **variables) as server:
+        asked = Asked(server, 0, temporary)
+        end = time.monotonic() + PATIENCE
+        with ThreadPoolExecutor(AT_ONCE) as callers:
+            # Each on a connection of its own, so that both processes take some.
+            while len(asked.processes()) < 2:
+                assert time.monotonic() < end, server.output
+                answers = callers.map(server.get, [ROUTE] * AT_ONCE)
+                assert [answer.status_code for answer in answers] == [200] * AT_ONCE
+                asked.requests += AT_ONCE
+        yield asked
+
+
+def counted(figures: Figures, **labels: str) -> float:
+    return figures.sum("http_request_duration_seconds_count", **labels)
+
+
+def test_the_requests_of_all_processes_are_added_up(asked: Asked) -> None:
+    figures = asked.scrape()
+    assert counted(figures, route=ROUTE, status="200") == counted(figures) == asked.requests
+    assert figures.one("http_requests_in_progress") == 0
+    buckets = figures.all("http_request_duration_seconds_bucket", route=ROUTE)
+    assert max(buckets) == asked.requests
+
+
+def test_scrapes_are_not_logged(asked: Asked) -> None:
+    asked.scrape()
+    lines = asked.server.log_lines()
+    assert {line["path"] for line in lines if line["logger"] == "app.access"} == {ROUTE}
+
+
+def test_the_memory_of_all_processes_is_added_up(asked: Asked) -> None:
+    figures = asked.scrape()
+    pages = [
+        int(Path(f"/proc/{process}/statm").read_text().split()[1]) for process in asked.processes()
+    ]
+    memory = sum(pages) * os.sysconf("SC_PAGESIZE")
+    assert figures.one("process_resident_memory_bytes") == pytest.approx(memory, rel=0.2)
+
+
+def test_a_killed_process_leaves_its_counts_and_no_gauge(asked: Asked) -> None:
+    killed = max(asked.processes())
+    os.kill(killed, signal.SIGKILL)
+    end = time.monotonic() + PATIENCE
+    while list(asked.directory.glob(f"metrics-*/gauge_live*_{killed}.db")):
+        assert time.monotonic() < end
+        # Whoever is waited for may have been the one that was killed.
+        with suppress(httpx2.TransportError):
+            asked.scrape()
+    assert killed in asked.processes()
+    assert counted(asked.scrape()) == asked.requests
+
+
+def test_nothing_is_left_behind(asked: Asked) -> None:
+    assert list(asked.directory.glob("metrics-*"))
+    asked.server.terminate()
+    asked.server.wait()
+    assert not list(asked.directory.glob("metrics-*"))
