@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,10 @@ from tests.support.runs import (
     redis_server,
     running,
     token_issuer,
+    vault_program,
 )
 from tests.support.template import ROOT, Answers, Template
+from tests.support.vaults import stored, vault_server
 from tests.support.watching import (
     DASHBOARDS,
     MONITORING,
@@ -77,6 +79,9 @@ OF_PIECES = {
     "auth": r"tokens_refused_total|reason:tokens_refused:rate5m",
 }
 """Figures that only services with a piece have."""
+
+OF_PROMETHEUS = {"namespace", "job", "instance"}
+"""Labels that Prometheus adds to what it reads."""
 
 SEVERITIES = {"critical": "pages", "warning": "tickets", "info": "nobody"}
 
@@ -557,7 +562,9 @@ def test_metrics_are_read_off_a_query() -> None:
         sum by (job, le) (rate(a_bucket{b="c{d}", e=~"$f"}[5m])) > bool 1e3
         and on (x) group_left (y) z:w:p95_5m offset 1h unless absent(up == 0) or vector(1)
     """
-    assert Query("here", "prometheus", text).metrics == {"a_bucket", "z:w:p95_5m", "up"}
+    query = Query("here", "prometheus", text)
+    assert query.metrics == {"a_bucket", "z:w:p95_5m", "up"}
+    assert list(query.labels) == [("a_bucket", {"b", "e"})]
 
 
 def test_what_is_recorded_is_asked_for_where_it_is_recorded(
@@ -592,10 +599,16 @@ def service(
     directory = RENDERER.write(RENDERER.tree(answers), place / "service")
     addresses = new_databases(directory, f"sqlite:///{place}/data")
     python(directory, "-m", "app.core.migrate", **addresses)
-    with redis_server() as redis_port, token_issuer(directory) as issuer:
+    with ExitStack() as stack:
+        redis_port = stack.enter_context(redis_server())
+        issuer = stack.enter_context(token_issuer(directory))
+        vault = {}
+        if vault_program() is not None:
+            client = stack.enter_context(vault_server())
+            vault = stored(client, directory, "watched", {"SECRET_KEY": "k" * 40})
         port = free_port()
         variables = environment(
-            **{**addresses, **issuer.variables},
+            **{**addresses, **issuer.variables, **vault},
             GATEWAY_UPSTREAMS="nowhere=http://127.0.0.1:9",
             HTTP_PRIVATE_NETWORKS="127.0.0.0/8",
             REDIS_URL=f"redis://127.0.0.1:{redis_port}",
@@ -618,19 +631,45 @@ def families(text: str) -> set[str]:
     return found
 
 
+def labels_of(text: str) -> dict[str, set[str]]:
+    """Name the labels of each metric of which there are figures."""
+    found: dict[str, set[str]] = {}
+    for name, labels in re.findall(r"^([a-z]\w*)(?:\{(.*)\})? \S+$", text, re.MULTILINE):
+        found.setdefault(name, set()).update(re.findall(r'(\w+)="', labels))
+    return found
+
+
+@pytest.mark.parametrize("of_vault", [False, True], ids=["all but vault", "vault"])
 def test_the_service_gives_what_is_asked_for(
-    service: tuple[Path, Running], everything: Tree
+    of_vault: bool, service: tuple[Path, Running], everything: Tree
 ) -> None:
-    _, server = service
-    given = families(server.get("/metrics").text)
-    missing = {
+    if of_vault and vault_program() is None:
+        pytest.skip("no vault program: .ci/vault/build, or name one by VAULT_BINARY")
+    given = families(service[1].get("/metrics").text)
+    asked = {
         metric: query.where
         for query in all_queries(everything)
-        for metric in query.metrics - given
+        for metric in query.metrics
         if ":" not in metric and not re.fullmatch(OTHERS, metric)
     }
-    assert not missing
-    assert "up" not in given
+    assert "component_up" in asked
+    assert "never_measured_total" not in given
+    wanted = {each for each in asked if bool(re.fullmatch(OF_PIECES["vault"], each)) == of_vault}
+    assert {metric: asked[metric] for metric in wanted - given} == {}
+
+
+def test_figures_have_the_labels_by_which_they_are_chosen(
+    service: tuple[Path, Running], everything: Tree
+) -> None:
+    given = labels_of(service[1].get("/metrics").text)
+    chosen = [
+        (query.where, metric, labels - OF_PROMETHEUS - given[metric])
+        for query in all_queries(everything)
+        for metric, labels in query.labels
+        if metric in given
+    ]
+    assert len({metric for _, metric, _ in chosen}) > 15
+    assert [each for each in chosen if each[2]] == []
 
 
 @contextmanager

@@ -79,11 +79,21 @@ class Query:
         return _VARIABLE.sub("x", _without_grafanas_own(self.text))
 
     @property
+    def labels(self) -> Iterator[tuple[str, set[str]]]:
+        """Name the labels by which it chooses among the series of a metric."""
+        for metric, chosen in re.findall(r"([a-zA-Z_:][\w:]*)\s*\{([^}]*)\}", self._without_texts):
+            yield metric, set(re.findall(r"(\w+)\s*[=!]", chosen))
+
+    @property
     def metrics(self) -> set[str]:
         """Name the metrics that it asks for."""
-        text = re.sub(r'"(?:[^"\\]|\\.)*"', '""', self.plain)
-        text = re.sub(r"\{[^}]*\}|\[[^\]]*\]", "", _GROUPING.sub("", text))
+        text = _GROUPING.sub("", self._without_texts)
+        text = re.sub(r"\{[^}]*\}|\[[^\]]*\]", "", text)
         return {name for name in _NAME.findall(text) if name.lower() not in _WORDS}
+
+    @property
+    def _without_texts(self) -> str:
+        return re.sub(r'"(?:[^"\\]|\\.)*"', '""', self.plain)
 
 
 def _without_grafanas_own(text: str) -> str:
