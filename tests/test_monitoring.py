@@ -57,6 +57,8 @@ MATRIX = Matrix(TEMPLATE)
 RENDERER = Renderer(TEMPLATE)
 SCHEMAS = ROOT.parent / "shared/schemas"
 PATIENCE = 60
+DEBIANS_TEMPLATE = Path("/usr/share/prometheus/alertmanager/default.tmpl")
+"""Where Debian's Alertmanager looks for it, whatever it is told."""
 
 EVERYTHING = {
     "preset": "platform",
@@ -309,6 +311,94 @@ def test_alertmanager_refuses_a_fault(
 ) -> None:
     path = f"{MONITORING}alertmanager/alertmanager.yml"
     refused("amtool", "check-config", place_of(broken(everything, path, sound, fault)) / path)
+
+
+@contextmanager
+def alertmanager(directory: Path) -> Iterator[str]:
+    """Run Alertmanager by its configuration."""
+    found = watching.program("alertmanager") or watching.program("prometheus-alertmanager")
+    if found is None or ("prometheus-" in found and not DEBIANS_TEMPLATE.exists()):
+        pytest.skip("no alertmanager program, or none with its templates: .ci/prometheus, as root")
+    port = free_port()
+    options = {
+        "config.file": directory / MONITORING / "alertmanager/alertmanager.yml",
+        "storage.path": directory / "alerts",
+        "web.listen-address": f"127.0.0.1:{port}",
+        "cluster.listen-address": "",
+    }
+    with started([found, *(f"--{name}={value}" for name, value in options.items())]):
+        url = f"http://127.0.0.1:{port}/api/v2"
+        until("Alertmanager", lambda: httpx2.get(f"{url}/status").status_code == 200)
+        yield url
+
+
+@contextmanager
+def started(command: list[str]) -> Iterator[None]:
+    """Run a program, which is gone when the block is left."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def until(what: str, look: Callable[[], Any]) -> Any:
+    """Look again and again until something is found."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        try:
+            if found := look():
+                return found
+        except httpx2.TransportError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError(f"there is no {what}")
+
+
+@pytest.mark.parametrize(
+    ("source", "others", "silent"),
+    [
+        (
+            ("DatabasePoolExhausted", {"database": "database"}),
+            [
+                ("DatabasePoolNearlyFull", {"database": "database"}),
+                ("DatabasePoolNearlyFull", {"database": "other"}),
+                ("MemoryHigh", {}),
+            ],
+            [True, False, False],
+        ),
+        (
+            ("ServiceMissing", {}),
+            [
+                ("RedisAway", {"job": "api"}),
+                ("LatencyBudgetBurnsFast", {"job": "api", "slo": "latency"}),
+                ("MonitoringTargetDown", {"job": "loki"}),
+            ],
+            [True, True, False],
+        ),
+    ],
+    ids=["a pool", "no service"],
+)
+def test_what_follows_from_an_alert_is_silent(
+    source: tuple[str, dict[str, str]],
+    others: list[tuple[str, dict[str, str]]],
+    silent: list[bool],
+    everything: Tree,
+    place_of: Callable[[Tree], Path],
+) -> None:
+    known = alerts(everything)
+    sent = [
+        {"labels": {"alertname": name, **known[name]["labels"], **labels}}
+        for name, labels in (source, *others)
+    ]
+    with alertmanager(place_of(everything)) as url:
+        httpx2.post(f"{url}/alerts", json=sent).raise_for_status()
+        found = {
+            tuple(sorted(each["labels"].items())): bool(each["status"]["inhibitedBy"])
+            for each in httpx2.get(f"{url}/alerts").json()
+        }
+    assert [found[tuple(sorted(each["labels"].items()))] for each in sent] == [False, *silent]
 
 
 # --- Grafana ---
@@ -691,29 +781,8 @@ def prometheus(directory: Path, port: int) -> Iterator[str]:
         "storage.tsdb.path": directory / "figures",
         "web.listen-address": f"127.0.0.1:{own}",
     }
-    process = subprocess.Popen(
-        [found, *(f"--{name}={value}" for name, value in options.items())],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+    with started([found, *(f"--{name}={value}" for name, value in options.items())]):
         yield f"http://127.0.0.1:{own}/api/v1"
-    finally:
-        process.kill()
-        process.wait()
-
-
-def until(what: str, look: Callable[[], Any]) -> Any:
-    """Look again and again until something is found."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        try:
-            if found := look():
-                return found
-        except httpx2.TransportError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError(f"Prometheus has no {what}")
 
 
 def test_prometheus_reads_the_service_and_evaluates_every_rule(
