@@ -82,7 +82,7 @@ class Validator:
 
 
 VALIDATORS = (
-    Validator("hadolint", ("hadolint",), DOCKERFILES, ("USER 10001:10001", "USER root")),
+    Validator("hadolint", ("hadolint",), DOCKERFILES, ("USER 10001", "USER root")),
     Validator(
         "compose-schema",
         ("check-jsonschema", "--builtin-schema", "vendor.compose-spec"),

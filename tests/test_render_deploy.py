@@ -1,0 +1,199 @@
+"""`deploy/render/deploy.py` as a pipeline runs it, against a server that answers as Render does."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from tests.support.template import ROOT
+
+SCRIPT = ROOT / "template/deploy/render/deploy.py"
+KEY = "rnd_1a2b3c"
+
+
+class Render:
+    """Render's API for two services, each with two deploys so far.
+
+    Attributes:
+        course: what a new deploy becomes, look by look.
+        asked: the requests that change something.
+    """
+
+    def __init__(self) -> None:
+        self.course = ["build_in_progress", "pre_deploy_in_progress", "live"]
+        self.asked: list[tuple[str, dict[str, str]]] = []
+        self.queued = False
+        self.broken = 0
+        self.deploys = {
+            service: [
+                {"id": f"{service}-3", "status": "live", "commit": {"id": "new"}},
+                {"id": f"{service}-2", "status": "deactivated", "commit": {"id": "new"}},
+                {"id": f"{service}-1", "status": "build_failed", "commit": {"id": "bad"}},
+                {"id": f"{service}-0", "status": "deactivated", "commit": {"id": "old"}},
+            ]
+            for service in ("srv-web", "srv-worker")
+        }
+        self._looks: dict[str, int] = {}
+
+    def change(self, service: str, what: str, body: dict[str, str]) -> tuple[int, Any]:
+        """Answer to a POST."""
+        self.asked.append((f"{service}/{what}", body))
+        started = {"id": f"{service}-9", "status": "created", "commit": {"id": "any"}}
+        self.deploys[service].insert(0, started)
+        return (202, None) if self.queued else (201, started)
+
+    def look(self, service: str, deploy: str | None) -> tuple[int, Any]:
+        """Answer to a GET."""
+        if deploy is None:
+            return 200, [{"deploy": each, "cursor": "x"} for each in self.deploys[service]]
+        if self.broken:
+            self.broken -= 1
+            return 503, None
+        number = self._looks.get(deploy, 0)
+        self._looks[deploy] = number + 1
+        return 200, {"id": deploy, "status": self.course[min(number, len(self.course) - 1)]}
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Speaks for `Render`."""
+
+    render: Render
+
+    def do_GET(self) -> None:
+        """Look."""
+        _, _, _, service, _, *deploy = self.path.partition("?")[0].split("/")
+        self._answer(*self.render.look(service, deploy[0] if deploy else None))
+
+    def do_POST(self) -> None:
+        """Change."""
+        _, _, _, service, what = self.path.split("/")
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self._answer(*self.render.change(service, what, body))
+
+    def log_message(self, *arguments: Any) -> None:
+        """Stay quiet."""
+
+    def _answer(self, status: int, body: Any) -> None:
+        if self.headers["Authorization"] != f"Bearer {KEY}":
+            status, body = 401, {"message": "Unauthorized"}
+        content = b"" if body is None else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+@pytest.fixture
+def api() -> Iterator[tuple[Render, str]]:
+    """The API, and where it is."""
+    render = Render()
+    handler = type("Bound", (Handler,), {"render": render})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield render, f"http://127.0.0.1:{server.server_port}/v1"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def run(url: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the script as a pipeline does, but impatiently."""
+    environment = {"RENDER_API_KEY": KEY, "RENDER_SERVICES": "srv-web, srv-worker"}
+    return subprocess.run(
+        [sys.executable, "-I", str(SCRIPT), "--poll", "0.01", *arguments],
+        env={**environment, "RENDER_API_URL": url, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+
+def test_each_service_is_deployed_and_waited_for(api: tuple[Render, str]) -> None:
+    render, url = api
+    ran = run(url, "abc123")
+    assert ran.returncode == 0, ran.stderr
+    assert render.asked == [
+        ("srv-web/deploys", {"commitId": "abc123"}),
+        ("srv-worker/deploys", {"commitId": "abc123"}),
+    ]
+    assert ran.stdout.splitlines() == [
+        f"{service}: {service}-9 is {status}"
+        for service in ("srv-web", "srv-worker")
+        for status in render.course
+    ]
+
+
+def test_a_deploy_that_waits_for_another_is_found(api: tuple[Render, str]) -> None:
+    render, url = api
+    render.queued = True
+    ran = run(url, "abc123")
+    assert ran.returncode == 0, ran.stderr
+    assert "srv-worker: srv-worker-9 is live" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    "status", ["build_failed", "pre_deploy_failed", "update_failed", "canceled", "deactivated"]
+)
+def test_what_fails_is_told_and_stops_the_rest(api: tuple[Render, str], status: str) -> None:
+    render, url = api
+    render.course = ["build_in_progress", status]
+    ran = run(url, "abc123")
+    assert ran.returncode == 1
+    assert ran.stderr == f"srv-web: srv-web-9 is {status}: see its log in the Dashboard\n"
+    assert len(render.asked) == 1
+
+
+def test_roll_back_returns_to_what_was_live_before(api: tuple[Render, str]) -> None:
+    render, url = api
+    ran = run(url, "--roll-back")
+    assert ran.returncode == 0, ran.stderr
+    assert render.asked == [
+        ("srv-web/rollback", {"deployId": "srv-web-0"}),
+        ("srv-worker/rollback", {"deployId": "srv-worker-0"}),
+    ]
+
+
+def test_roll_back_without_an_earlier_deploy_changes_nothing(api: tuple[Render, str]) -> None:
+    render, url = api
+    render.deploys["srv-web"] = render.deploys["srv-web"][:2]
+    ran = run(url, "--roll-back")
+    assert ran.returncode == 1
+    assert ran.stderr == "srv-web: there is no earlier deploy to return to\n"
+    assert not render.asked
+
+
+def test_a_moment_without_the_api_is_outlived(api: tuple[Render, str]) -> None:
+    render, url = api
+    render.broken = 5
+    assert run(url, "abc123").returncode == 0
+    render.broken = 6
+    ran = run(url, "abc123")
+    assert ran.returncode == 1
+    assert ran.stderr == "Render's API: Render answered 503\n"
+
+
+def test_a_wrong_key_is_told_and_not_shown(api: tuple[Render, str]) -> None:
+    _, url = api
+    ran = run(url, "abc123", RENDER_API_KEY="rnd_wrong")
+    assert ran.returncode == 1
+    assert "401" in ran.stderr
+    assert "rnd_wrong" not in ran.stderr
+
+
+@pytest.mark.parametrize("name", ["RENDER_API_KEY", "RENDER_SERVICES"])
+def test_what_is_not_set_is_named(name: str) -> None:
+    ran = run("http://127.0.0.1:9", "abc123", **{name: ""})
+    assert ran.returncode == 1
+    assert ran.stderr == f"{name} is not set\n"
+
+
+def test_it_wants_to_know_what_to_do() -> None:
+    assert run("http://127.0.0.1:9").returncode == 2
