@@ -1,15 +1,13 @@
 """`deploy/render/deploy.py` as a pipeline runs it, against a server that answers as Render does."""
 
-import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
+from tests.support.outside import Request, outside
 from tests.support.template import ROOT
 
 SCRIPT = ROOT / "template/deploy/render/deploy.py"
@@ -40,15 +38,22 @@ class Render:
         }
         self._looks: dict[str, int] = {}
 
-    def change(self, service: str, what: str, body: dict[str, str]) -> tuple[int, Any]:
-        """Answer to a POST."""
+    def answer(self, request: Request) -> tuple[int, Any]:
+        """Answer as Render does."""
+        if request.headers["Authorization"] != f"Bearer {KEY}":
+            return 401, {"message": "Unauthorized"}
+        _, _, _, service, what, *deploy = request.path.split("/")
+        if request.method == "POST":
+            return self._change(service, what, request.body)
+        return self._look(service, deploy[0] if deploy else None)
+
+    def _change(self, service: str, what: str, body: dict[str, str]) -> tuple[int, Any]:
         self.asked.append((f"{service}/{what}", body))
         started = {"id": f"{service}-9", "status": "created", "commit": {"id": "any"}}
         self.deploys[service].insert(0, started)
         return (202, None) if self.queued else (201, started)
 
-    def look(self, service: str, deploy: str | None) -> tuple[int, Any]:
-        """Answer to a GET."""
+    def _look(self, service: str, deploy: str | None) -> tuple[int, Any]:
         if deploy is None:
             return 200, [{"deploy": each, "cursor": "x"} for each in self.deploys[service]]
         if self.broken:
@@ -59,48 +64,12 @@ class Render:
         return 200, {"id": deploy, "status": self.course[min(number, len(self.course) - 1)]}
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Speaks for `Render`."""
-
-    render: Render
-
-    def do_GET(self) -> None:
-        """Look."""
-        _, _, _, service, _, *deploy = self.path.partition("?")[0].split("/")
-        self._answer(*self.render.look(service, deploy[0] if deploy else None))
-
-    def do_POST(self) -> None:
-        """Change."""
-        _, _, _, service, what = self.path.split("/")
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self._answer(*self.render.change(service, what, body))
-
-    def log_message(self, *arguments: Any) -> None:
-        """Stay quiet."""
-
-    def _answer(self, status: int, body: Any) -> None:
-        if self.headers["Authorization"] != f"Bearer {KEY}":
-            status, body = 401, {"message": "Unauthorized"}
-        content = b"" if body is None else json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-
 @pytest.fixture
 def api() -> Iterator[tuple[Render, str]]:
     """The API, and where it is."""
     render = Render()
-    handler = type("Bound", (Handler,), {"render": render})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield render, f"http://127.0.0.1:{server.server_port}/v1"
-        finally:
-            server.shutdown()
-            thread.join()
+    with outside(render.answer) as address:
+        yield render, f"{address}/v1"
 
 
 def run(url: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

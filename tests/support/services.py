@@ -13,7 +13,7 @@ from tests.support.requirements import PROJECT_FILE
 from tests.support.template import Answers, Template
 
 READ_BY_PEOPLE = re.compile(
-    r"README\.md|AGENTS\.md|LICENSE|Makefile|docker/|docker-compose|render\.yaml|deploy/render/"
+    r"README\.md|AGENTS\.md|LICENSE|Makefile|docker/|docker-compose|render\.yaml|deploy/(pipeline|render)/"
     r"|\.(devcontainer|github|vscode)/|\.copier"
     r"|\.(dockerignore|editorconfig|gitattributes|gitignore|gitlab-ci\.yml|pre-commit-config\.yaml)"
 )
