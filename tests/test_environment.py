@@ -1,0 +1,200 @@
+"""What each target gives a service: all of it is read, and nothing that is needed is missing."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support import blueprint as render
+from tests.support.render import Tree
+from tests.support.runs import with_own_packages
+from tests.test_artefacts import COMPOSE_ONLY, TEMPLATE, tree, write
+
+BLUEPRINT = "render.yaml"
+COMPOSE = re.compile(r"docker-compose\.yml|docker/compose/.*\.yml|docker/docker-compose\.dev\.yml")
+
+TYPED = {
+    "AUTH_PAGES_URL": "https://app.example.com",
+    "BYBIT_API_KEY": "",
+    "BYBIT_API_SECRET": "",
+    "CLERK_AUTHORIZED_PARTIES": "https://app.example.com",
+    "CLERK_ISSUER": "https://clerk.example.com",
+    "MAIL_FROM": "service@example.com",
+    "OIDC_AUDIENCE": "https://api.example.com",
+    "OIDC_ISSUER": "https://login.example.com",
+    "SMTP_URL": "smtp://user:x9A2pV0q@mail.example.com:587",
+    "SUPABASE_URL": "https://abcdefghijklmnopqrst.supabase.co",
+    "VAULT_ADDR": "https://vault.example.com:8200",
+    "VAULT_ROLE_ID": "6f1c7a52",
+    "VAULT_SECRET_ID": "0d9b3e84",
+}
+"""What a person answers; nothing where the answer may be empty."""
+
+WITHOUT_VAULT = {"VAULT_ENABLED": "false"}
+"""Nobody is there to ask, so the environment has to be enough by itself."""
+
+DEPLOYED: Mapping[str, Mapping[str, Any]] = {
+    **{name: {"preset": name} for name in TEMPLATE.questions["preset"].choices},
+    "two MySQLs, signed in by Clerk": {"database": "mysql", "databases": "dual", "auth": "clerk"},
+    "MySQL, tenants signed in by OpenID": {"database": "mysql", "auth": "oidc", "tenancy": True},
+    "two SQLites with a worker": {"database": "sqlite", "databases": "dual", "worker": "arq"},
+    "tenants in two databases": {"databases": "dual", "auth": "local", "tenancy": True},
+}
+"""Services that need different settings in production."""
+
+LOAD = """
+import json, os, sys
+from app.config import Settings
+from app.core.settings import load_settings
+
+said = []
+for variables in json.load(sys.stdin):
+    os.environ.clear()
+    os.environ.update(variables)
+    try:
+        load_settings(Settings)
+        said.append("")
+    except SystemExit as stopped:
+        said.append(str(stopped.code))
+fields = {name.upper(): field.is_required() for name, field in Settings.model_fields.items()}
+json.dump({"said": said, "fields": fields}, sys.stdout)
+"""
+"""Reads the settings in several environments: what each is refused for, and which there are."""
+
+
+@pytest.mark.parametrize("name", DEPLOYED)
+def test_targets_give_what_is_read_and_all_that_is_needed(name: str, tmp_path: Path) -> None:
+    _, files = tree(**{**DEPLOYED[name], "deploy": "render"})
+    document = yaml.safe_load(files[BLUEPRINT])
+    service = Deployed(files, tmp_path / "service", tmp_path / "master.key")
+    parts = render.services(document, "web", "worker")
+    rendered = [service.environment(part, document) for part in parts]
+    composed = containers(files)
+    said, fields = service.load(*rendered, composed)
+    assert said == [""] * len(said)
+    assert composed.keys() - fields.keys() - COMPOSE_ONLY == set()
+    for part, given in zip(parts, rendered, strict=True):
+        assert render.asked(part) <= fields.keys()
+        assert render.keys(part, document) - fields.keys() == service.referred(given)
+    needed = {field for field, required in fields.items() if required}
+    assert needed, "every service needs the address of its database"
+    for given in (*rendered, composed):
+        without, _ = service.load(*({**given, field: ""} for field in sorted(needed)))
+        assert all(without)
+
+
+def containers(files: Tree) -> dict[str, str]:
+    """Give what compose gives the containers of the service's own image, when .env says nothing."""
+    slug = yaml.safe_load(files["docker-compose.yml"])["name"]
+    given: dict[str, str] = {}
+    for path in filter(COMPOSE.fullmatch, files):
+        for container in (yaml.safe_load(files[path]).get("services") or {}).values():
+            if str(container.get("image", slug)).startswith(slug):
+                given |= container.get("environment") or {}
+    return {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for name, value in given.items()}
+
+
+def test_a_name_that_nobody_reads_is_found(tmp_path: Path) -> None:
+    _, files = tree(preset="minimal")
+    service = Deployed(files, tmp_path / "service", tmp_path / "master.key")
+    _, fields = service.load()
+    broken = {
+        path: content.replace(b"LOG_FORMAT:", b"LOG_FROMAT:") for path, content in files.items()
+    }
+    assert containers(broken).keys() - fields.keys() - COMPOSE_ONLY == {"LOG_FROMAT"}
+
+
+def test_environment_of_the_trading_system_has_nothing_to_spare(tmp_path: Path) -> None:
+    _, files = tree(preset="trading")
+    document = yaml.safe_load(files[BLUEPRINT])
+    service = Deployed(files, tmp_path / "service", tmp_path / "master.key")
+    [web] = render.services(document, "web")
+    given = service.environment(web, document)
+    names = sorted(given)
+    said, _ = service.load(*({**given, name: ""} for name in names if name != "ENVIRONMENT"))
+    names.remove("ENVIRONMENT")
+    needed = {name for name, line in zip(names, said, strict=True) if line}
+    assert needed == {
+        "ALLOWED_HOSTS",
+        "AUTH_ISSUER",
+        "AUTH_PAGES_URL",
+        "DATABASE_URL_GENERAL",
+        "DATABASE_URL_USER",
+        "REDIS_URL",
+        "RENDER_MASTER_KEY_PATH",
+        "SECRET_KEY",
+        "SMTP_URL",
+    }
+    assert render.services(document, "worker")[0]["envVars"] == web["envVars"]
+
+
+def test_start_names_the_secret_file_that_is_missing(tmp_path: Path) -> None:
+    _, files = tree(preset="trading")
+    document = yaml.safe_load(files[BLUEPRINT])
+    service = Deployed(files, tmp_path / "service", tmp_path / "master.key")
+    given = service.environment(document["services"][0], document)
+    assert not Path("/etc/secrets/master.key").exists()
+    [said], _ = service.load({**given, "RENDER_MASTER_KEY_PATH": "/etc/secrets/master.key"})
+    [line] = said.splitlines()
+    guide = files["deploy/render/README.md"].decode()
+    [shown] = re.findall(r"^ +(configuration: RENDER_MASTER_KEY_PATH .*)$", guide, re.MULTILINE)
+    assert line.startswith(shown)
+
+
+class Deployed:
+    """A rendered service, whose settings are read as on Render.
+
+    Args:
+        files: the service.
+        directory: where it is written to.
+        master_key: where the secret file is made.
+    """
+
+    def __init__(self, files: Tree, directory: Path, master_key: Path) -> None:
+        self.directory = directory
+        write(directory, files)
+        self.master_key = master_key
+        master_key.write_text(render.GENERATED + "\n")
+        master_key.chmod(0o640)
+
+    def environment(
+        self, service: Mapping[str, Any], document: Mapping[str, Any]
+    ) -> dict[str, str]:
+        """Give the environment of a service on Render, with the secret file somewhere else."""
+        given = render.environment(service, document, TYPED)
+        moved = {"RENDER_MASTER_KEY_PATH": str(self.master_key)}
+        return given | {
+            name: value for name, value in (moved | WITHOUT_VAULT).items() if name in given
+        }
+
+    def load(self, *environments: Mapping[str, str]) -> tuple[list[str], dict[str, bool]]:
+        """Read the settings in each environment.
+
+        Returns:
+            what each is refused for, empty where it is not; the settings that there are, and
+            whether they are required.
+        """
+        loaded = subprocess.run(
+            [sys.executable, "-c", LOAD],
+            cwd=self.directory,
+            env=with_own_packages(self.directory, os.environ),
+            input=json.dumps(environments),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        result = json.loads(loaded.stdout)
+        return result["said"], result["fields"]
+
+    @staticmethod
+    def referred(given: Mapping[str, str]) -> set[str]:
+        """Give the variables that addresses name."""
+        addresses = (value for name, value in given.items() if name.startswith("DATABASE_URL"))
+        return {name for value in addresses for name in re.findall(r"\$\{(\w+)\}", value)}

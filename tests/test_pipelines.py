@@ -1,0 +1,314 @@
+"""The pipelines: the same on GitHub and GitLab, and with no more rights than they need.
+
+That each file is valid by its real validators is in `test_artefacts.py`.
+"""
+
+import copy
+import json
+import re
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.render import Tree
+from tests.support.template import ROOT
+from tests.test_artefacts import PIPELINE, TEMPLATE, TOOLS, WORKFLOW, distinct, tree, write
+
+DEPLOYS = TEMPLATE.questions["deploy"].choices
+OWN_WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+SCHEMA = ROOT.parent / "shared/schemas/devcontainer/devContainer.base.schema.json"
+DEVCONTAINER = ".devcontainer/devcontainer.json"
+
+RIGHTS = {
+    ("security", "code"): {"security-events"},
+    ("deploy", "image"): {"packages"},
+    ("template update", "update"): {"contents", "pull-requests"},
+}
+"""The only jobs that may write, and what."""
+
+STEPS = {
+    "checks": r"\bmake check\b",
+    "audits": r"\bmake audit\b",
+    "builds": r"docker compose build",
+    "starts": r"docker compose up --wait --wait-timeout 180",
+    "asks": r"docker/smoke\.py",
+    "lists": r'"\$SYFT"',
+    "scans": r"--only-fixed --fail-on high",
+    "searches": r"gitleaks git|\"\$GITLEAKS\" git",
+    "analyses": r"codeql-action/analyze|SAST\.gitlab-ci\.yml",
+    "tells how": r"BUILDX_METADATA_PROVENANCE|RUNNER_GENERATE_ARTIFACTS_METADATA",
+    "updates": r"deploy/pipeline/template_update\.py",
+    "deploys on Render": r"deploy/render/deploy\.py \"\$",
+    "returns on Render": r"deploy/render/deploy\.py --roll-back",
+    "pushes": r"--sbom true --provenance mode=max",
+    "deploys on Kubernetes": r"deploy/kubernetes/deploy\.sh",
+    "returns on Kubernetes": r"kubectl rollout undo",
+}
+"""What a pipeline does, and how it is seen."""
+
+OF_TARGETS = {
+    "none": set[str](),
+    "render": {"deploys on Render", "returns on Render"},
+    "kubernetes": {"pushes", "deploys on Kubernetes", "returns on Kubernetes"},
+}
+
+
+def workflows(files: Tree) -> dict[str, dict[str, Any]]:
+    """Give the workflows by their names."""
+    paths = [path for path in files if path.startswith(".github/workflows/")]
+    found = [yaml.safe_load(files[path]) for path in paths]
+    return {each["name"]: each for each in found}
+
+
+def steps_of(text: str) -> set[str]:
+    """Tell what a pipeline does."""
+    return {name for name, seen in STEPS.items() if re.search(seen, text)}
+
+
+@pytest.mark.parametrize("deploy", DEPLOYS)
+def test_both_pipelines_do_the_same(deploy: str) -> None:
+    _, github = tree(ci="github", deploy=deploy)
+    _, gitlab = tree(ci="gitlab", deploy=deploy)
+    text = "".join(
+        content.decode() for path, content in github.items() if path.startswith(".github/")
+    )
+    targets = set[str]().union(*OF_TARGETS.values())
+    expected = STEPS.keys() - targets | OF_TARGETS[deploy]
+    assert steps_of(text) == steps_of(gitlab[PIPELINE].decode()) == expected
+    assert images(text) == images(gitlab[PIPELINE].decode())
+
+
+def images(text: str) -> set[str]:
+    """Give the tools that are run as images, which nobody but their authors can change."""
+    return set(re.findall(r"\S+:v[\d.]+@sha256:[0-9a-f]{64}", text))
+
+
+def test_image_scanners_are_pinned_by_content() -> None:
+    _, files = tree()
+    text = files[".github/workflows/security.yml"].decode()
+    assert len(images(text)) == len(re.findall(r"docker run ", text)) == 3
+
+
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_check_is_all_that_judges_the_code(ci: str, tmp_path: Path) -> None:
+    _, files = tree(ci=ci)
+    if ci == "github":
+        steps = yaml.safe_load(files[WORKFLOW])["jobs"]["check"]["steps"]
+        script = "\n".join(step.get("run", "") for step in steps)
+    else:
+        script = "\n".join(yaml.safe_load(files[PIPELINE])["check"]["script"])
+    tools = ("ruff", "mypy", "pytest", "uv ", "app.core.development")
+    assert not [tool for tool in tools if tool in script]
+    write(tmp_path, files)
+    dry = subprocess.run(
+        ["make", "--dry-run", "check"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    for command in (
+        "ruff check .",
+        "ruff format --check .",
+        "app.core.development.lint_migrations",
+        "mypy",
+        "python -m pytest",
+        "uv lock --check",
+    ):
+        assert f"/{command}" in dry.stdout or f" {command}" in dry.stdout, command
+
+
+def test_update_takes_the_answers_that_are_there() -> None:
+    _, files = tree()
+    [command] = re.findall(r"^update:.*\n\t(.*)$", files["Makefile"].decode(), re.MULTILINE)
+    assert command.endswith("copier update --defaults")
+
+
+@pytest.mark.parametrize("deploy", DEPLOYS)
+def test_workflows_have_no_more_rights_than_they_need(deploy: str) -> None:
+    _, files = tree(ci="github", deploy=deploy)
+    found = workflows(files)
+    assert "main" in found
+    for name, workflow in found.items():
+        assert workflow["permissions"] == {}, name
+        assert workflow["concurrency"]["group"].startswith("${{ github.workflow }}")
+        for job, content in workflow["jobs"].items():
+            writes = {right for right, how in content["permissions"].items() if how != "read"}
+            assert writes == RIGHTS.get((name, job), set()), (name, job)
+            for step in content["steps"]:
+                if "actions/checkout@" in step.get("uses", ""):
+                    assert step["with"]["persist-credentials"] is False, (name, job)
+
+
+@pytest.mark.parametrize("deploy", DEPLOYS)
+def test_secrets_are_given_to_steps_that_need_them(deploy: str) -> None:
+    _, files = tree(ci="github", deploy=deploy)
+    for name, workflow in workflows(files).items():
+        for job, content in workflow["jobs"].items():
+            for step in content["steps"]:
+                if "secrets." in json.dumps(step):
+                    assert name in {"deploy", "template update"}, (name, job)
+            outside = {key: value for key, value in content.items() if key != "steps"}
+            assert "secrets." not in json.dumps(outside), (name, job)
+
+
+def test_pull_requests_of_strangers_deploy_nothing() -> None:
+    for deploy in ("render", "kubernetes"):
+        _, files = tree(ci="github", deploy=deploy)
+        jobs = workflows(files)["deploy"]["jobs"]
+        assert "head.repo.full_name == github.repository" in jobs["checked"]["if"]
+        for name, job in jobs.items():
+            if "environment" in job and name != "roll-back":
+                assert "checked" in (job["needs"], jobs[job["needs"]].get("needs"))
+        assert jobs["roll-back"]["if"] == "github.event_name == 'workflow_dispatch'"
+
+
+def test_actions_are_pinned_to_one_commit_each() -> None:
+    texts = [path.read_text("utf-8") for path in OWN_WORKFLOWS]
+    for deploy in DEPLOYS:
+        _, files = tree(ci="github", deploy=deploy)
+        texts += [
+            content.decode() for path, content in files.items() if path.startswith(".github/w")
+        ]
+    used = {line.strip() for text in texts for line in re.findall(r"uses: (.*)", text)}
+    pins = {re.sub(r"/(init|analyze)@", "@", line) for line in used}
+    for pin in pins:
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", pin)
+    assert len(pins) == len({pin.partition("@")[0] for pin in pins})
+
+
+# --- GitLab: its schema knows no stages, needs or parents ---------------------------------------
+
+KEYWORDS = {"default", "include", "stages", "variables", "workflow"}
+OF_TEMPLATES = {"test"}
+"""Stages that the jobs of GitLab's own templates are in."""
+
+
+def resolved(name: str, document: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a job with all that it extends."""
+    job = document[name]
+    parent = job.get("extends")
+    return {**(resolved(parent, document) if parent in document else {}), **job}
+
+
+def gitlab_faults(document: Mapping[str, Any]) -> Iterator[str]:
+    """Say what GitLab would refuse, or run at the wrong time, though its schema allows it."""
+    names = [name for name in document if name not in KEYWORDS]
+    for name in names:
+        if document[name].get("extends", name) not in names:
+            yield f"{name} extends {document[name]['extends']}, which does not exist"
+        if name.startswith("."):
+            continue
+        job = resolved(name, document)
+        if job.get("stage") not in document["stages"]:
+            yield f"{name} is in no stage"
+        for needed in job.get("needs", ()):
+            if needed not in names:
+                yield f"{name} needs {needed}, which does not exist"
+        yield from (
+            f"{name} has no {key}" for key in ("script", "timeout", "rules") if key not in job
+        )
+        if "environment" in job and job.get("interruptible", True):
+            yield f"{name} may be cut off while it deploys"
+    yield from (f"no stage {stage}" for stage in OF_TEMPLATES - {*document["stages"]})
+
+
+def pipelines() -> Iterator[dict[str, Any]]:
+    """Give every distinct pipeline of GitLab."""
+    for _, contents in distinct(PIPELINE):
+        yield yaml.load(contents[PIPELINE], yaml.CSafeLoader)
+
+
+def test_gitlab_finds_everything() -> None:
+    assert not {fault for document in pipelines() for fault in gitlab_faults(document)}
+
+
+GITLAB_BREAKS: Mapping[str, tuple[Callable[[Any], object], str]] = {
+    "stage": (lambda it: it["check"].update(stage="tests"), "check is in no stage"),
+    "needs": (lambda it: it[".deploy"].update(needs=["image"]), "staging needs image"),
+    "extends": (lambda it: it["staging"].update(extends=".deplo"), "staging extends .deplo"),
+    "script": (lambda it: it["check"].pop("script"), "check has no script"),
+    "timeout": (lambda it: it["check"].pop("timeout"), "check has no timeout"),
+    "rules": (lambda it: it["production"].pop("rules"), "production has no rules"),
+    "cut off": (lambda it: it[".deploy"].pop("interruptible"), "production may be cut off"),
+    "template's stage": (lambda it: it["stages"].remove("test"), "no stage test"),
+}
+
+
+@pytest.mark.parametrize("name", GITLAB_BREAKS)
+def test_gitlab_rules_reject_a_fault(name: str) -> None:
+    _, files = tree(ci="gitlab", deploy="kubernetes")
+    document = copy.deepcopy(yaml.safe_load(files[PIPELINE]))
+    change, said = GITLAB_BREAKS[name]
+    change(document)
+    assert any(said in fault for fault in gitlab_faults(document))
+
+
+def shell_faults(document: Mapping[str, Any], directory: Path) -> str:
+    """Let shellcheck read the scripts of all jobs."""
+    files = []
+    for name, job in document.items():
+        if name not in KEYWORDS and "script" in job:
+            lines = [*job["script"], *job.get("after_script", ())]
+            file = directory / f"{name.strip('.')}.sh"
+            file.write_text("#!/bin/sh\n" + "\n".join(lines) + "\n")
+            files.append(file)
+    # SC1091: what is read there is written by the script itself. SC2154: and names these.
+    command = [str(TOOLS / "shellcheck"), "--exclude=SC1091,SC2154", *map(str, files)]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+@pytest.mark.parametrize("deploy", DEPLOYS)
+def test_scripts_of_gitlab_are_sound(deploy: str, tmp_path: Path) -> None:
+    _, files = tree(ci="gitlab", deploy=deploy)
+    document = yaml.safe_load(files[PIPELINE])
+    assert not shell_faults(document, tmp_path)
+    document["check"]["script"].append("rm -r $CI_PROJECT_DIR/out")
+    assert "SC2086" in shell_faults(document, tmp_path)
+
+
+# --- Editors ------------------------------------------------------------------------------------
+
+
+def test_editor_runs_commands_that_exist() -> None:
+    _, files = tree()
+    tasks = json.loads(files[".vscode/tasks.json"])
+    called = {re.findall(r"^make (\w+)", task["command"])[0] for task in tasks["tasks"]}
+    targets = set(re.findall(r"^([a-z]+):", files["Makefile"].decode(), re.MULTILINE))
+    assert {"check", "dev", "test"} <= called <= targets
+
+
+@pytest.mark.parametrize("port_base", [0, 5200])
+def test_container_of_the_editor_fits(port_base: int) -> None:
+    answers, files = tree(port_base=port_base, python_version="3.12", database="mysql")
+    container = json.loads(files[DEVCONTAINER])
+    assert container["image"].endswith(f":{answers['python_version']}")
+    assert container["forwardPorts"] == [answers["ports"]["api"]]
+    assert [*container["portsAttributes"]] == [str(answers["ports"]["api"])]
+    recommended = json.loads(files[".vscode/extensions.json"])["recommendations"]
+    assert container["customizations"]["vscode"]["extensions"] == recommended
+    for server, key in (
+        ("redis-server", "onCreateCommand"),
+        ("mariadb-server", "updateContentCommand"),
+    ):
+        assert server in container[key]
+
+
+def test_container_of_the_editor_is_valid(tmp_path: Path) -> None:
+    if not SCHEMA.exists():
+        pytest.skip("no copy of the schema of devcontainer.json: it is read as JSON only")
+    command = [str(TOOLS / "check-jsonschema"), "--schemafile", str(SCHEMA)]
+    files = [
+        file
+        for number, (_, contents) in enumerate(distinct(DEVCONTAINER))
+        for file in write(tmp_path / str(number), contents)
+    ]
+    judged = subprocess.run(
+        [*command, *map(str, files)], capture_output=True, text=True, check=False
+    )
+    assert judged.returncode == 0, judged.stdout
+    files[0].write_text(
+        files[0].read_text().replace('"forwardPorts": [', '"forwardPorts": ["x y", ')
+    )
+    judged = subprocess.run([*command, str(files[0])], capture_output=True, text=True, check=False)
+    assert judged.returncode != 0

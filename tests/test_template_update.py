@@ -1,0 +1,183 @@
+"""What `deploy/pipeline/` has, as a pipeline runs it: git, make and HTTP are real, and small."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.outside import Request, outside
+from tests.support.template import ROOT
+from tests.test_artefacts import repository
+
+SCRIPT = ROOT / "template/deploy/pipeline/template_update.py"
+ANSWERS = "_commit: {}\n_src_path: https://example.com/groundwork.git\n"
+MAKEFILE = """\
+update:
+\t{update}
+
+install:
+\t@echo resolved > uv.lock
+
+check:
+\t@echo twelve passed
+\t@{check}
+"""
+NEWER = "sed -i s/v1.0.0/v1.1.0/ .copier-answers.yml; echo newer > app.py"
+
+
+def service(directory: Path, update: str = NEWER, check: str = "true") -> Path:
+    """Make a service whose commands do what is wanted."""
+    repository(
+        directory,
+        {
+            ".copier-answers.yml": ANSWERS.format("v1.0.0").encode(),
+            "Makefile": MAKEFILE.format(update=update, check=check).encode(),
+            "app.py": b"older\n",
+        },
+    )
+    git(directory, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "Start")
+    return directory
+
+
+def git(directory: Path, *arguments: str) -> str:
+    """Ask git."""
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=directory, check=True, capture_output=True, text=True).stdout
+
+
+def run(directory: Path, report: Path) -> subprocess.CompletedProcess[str]:
+    """Run the script as a pipeline does."""
+    command = [sys.executable, "-I", str(SCRIPT), str(report)]
+    return subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+
+
+def test_an_update_is_committed_and_told(tmp_path: Path) -> None:
+    directory, report = service(tmp_path / "service"), tmp_path / "report.md"
+    ran = run(directory, report)
+    assert ran.stdout.splitlines() == ["changed=true", "version=v1.1.0"], ran.stderr
+    assert git(directory, "show", "--format=%s", "--name-only", "HEAD").split("\n\n") == [
+        "Update the foundation to v1.1.0",
+        ".copier-answers.yml\napp.py\nuv.lock\n",
+    ]
+    assert not git(directory, "status", "--porcelain")
+    text = report.read_text()
+    assert "from `v1.0.0` to `v1.1.0`" in text
+    assert "`https://example.com/groundwork.git`" in text
+    assert "| conflicts | none |" in text
+    assert "| `make check` | passed |" in text
+    assert "twelve passed" in text
+
+
+def test_checks_that_fail_are_told_and_stop_nothing(tmp_path: Path) -> None:
+    directory, report = service(tmp_path / "service", check="false"), tmp_path / "report.md"
+    ran = run(directory, report)
+    assert ran.returncode == 0
+    assert ran.stdout.startswith("changed=true\n")
+    assert "| `make check` | **failed** |" in report.read_text()
+
+
+def test_conflicts_are_named(tmp_path: Path) -> None:
+    update = f"{NEWER}; printf '<<<<<<< before\\nmine\\n=======\\nours\\n>>>>>>> after\\n' > app.py"
+    directory, report = service(tmp_path / "service", update=update), tmp_path / "report.md"
+    assert run(directory, report).stdout.startswith("changed=true\n")
+    assert "| conflicts | `app.py` |" in report.read_text()
+
+
+def test_nothing_new_changes_nothing(tmp_path: Path) -> None:
+    directory, report = service(tmp_path / "service", update="true"), tmp_path / "report.md"
+    before = git(directory, "rev-parse", "HEAD")
+    ran = run(directory, report)
+    assert ran.stdout == "changed=false\n"
+    assert git(directory, "rev-parse", "HEAD") == before
+    assert not report.exists()
+
+
+@pytest.mark.parametrize(
+    ("update", "dirty", "said"),
+    [
+        ("echo no such tag; false", False, "no such tag"),
+        (NEWER, True, "there are changes that are not committed"),
+    ],
+    ids=["impossible", "dirty"],
+)
+def test_what_cannot_be_updated_is_left_alone(
+    update: str, dirty: bool, said: str, tmp_path: Path
+) -> None:
+    directory, report = service(tmp_path / "service", update=update), tmp_path / "report.md"
+    if dirty:
+        (directory / "app.py").write_text("mine\n")
+    ran = run(directory, report)
+    assert ran.returncode == 1
+    assert said in ran.stderr
+    assert not ran.stdout
+    assert not report.exists()
+
+
+# --- The merge request on GitLab ----------------------------------------------------------------
+
+REQUEST = ROOT / "template/deploy/pipeline/merge_request.py"
+GOOD_TOKEN, OTHER_TOKEN = "glpat-1", "glpat-2"
+
+
+Change = tuple[str, str, dict[str, str]]
+
+
+def request(
+    tmp_path: Path, opened: list[dict[str, Any]], **variables: str
+) -> tuple[subprocess.CompletedProcess[str], list[Change]]:
+    """Open a merge request as the pipeline does; how it went, and what GitLab was told."""
+    report = tmp_path / "report.md"
+    report.write_text("How it went\n")
+    changes: list[Change] = []
+
+    def answer(request: Request) -> tuple[int, Any]:
+        if request.headers["PRIVATE-TOKEN"] != GOOD_TOKEN:
+            return 401, {"message": "401 Unauthorized"}
+        if request.method == "GET":
+            assert request.query == "state=opened&source_branch=template-update"
+            return 200, opened
+        changes.append((request.method, request.path, request.body))
+        return 200, {"web_url": f"https://gitlab.example.com{request.path}"}
+
+    with outside(answer) as address:
+        ran = subprocess.run(
+            [sys.executable, "-I", str(REQUEST), "template-update", "Update", str(report)],
+            env={
+                "CI_API_V4_URL": f"{address}/api/v4",
+                "CI_PROJECT_ID": "7",
+                "CI_DEFAULT_BRANCH": "main",
+                "TEMPLATE_UPDATE_TOKEN": GOOD_TOKEN,
+                **variables,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+    return ran, changes
+
+
+def test_a_merge_request_is_opened(tmp_path: Path) -> None:
+    ran, changes = request(tmp_path, [])
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout == "https://gitlab.example.com/api/v4/projects/7/merge_requests\n"
+    text = {"title": "Update", "description": "How it went\n"}
+    branches = {"source_branch": "template-update", "target_branch": "main"}
+    assert changes == [("POST", "/api/v4/projects/7/merge_requests", {**branches, **text})]
+
+
+def test_a_merge_request_that_is_open_is_changed(tmp_path: Path) -> None:
+    _, changes = request(tmp_path, [{"iid": 4}])
+    text = {"title": "Update", "description": "How it went\n"}
+    assert changes == [("PUT", "/api/v4/projects/7/merge_requests/4", text)]
+
+
+def test_a_token_that_is_wrong_or_missing_is_told(tmp_path: Path) -> None:
+    ran, changes = request(tmp_path, [], TEMPLATE_UPDATE_TOKEN=OTHER_TOKEN)
+    assert (ran.returncode, changes) == (1, [])
+    assert "GitLab answered 401" in ran.stderr
+    assert OTHER_TOKEN not in ran.stderr
+    ran, _ = request(tmp_path, [], TEMPLATE_UPDATE_TOKEN="")
+    assert ran.stderr == "TEMPLATE_UPDATE_TOKEN is not set\n"
