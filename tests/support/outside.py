@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, cast
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,9 @@ class _Handler(BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         body = json.loads(sent) if sent else None
-        status, said = type(self).answer(Request(self.command, path, query, self.headers, body))
+        status, said = type(self).answer(
+            Request(self.command, path, query, cast("Mapping[str, str]", self.headers), body)
+        )
         content = b"" if said is None else json.dumps(said).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
