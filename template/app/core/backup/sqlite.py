@@ -1,0 +1,87 @@
+"""SQLite: its online backup, by Python itself, which copies a database that is in use."""
+
+import sys
+from pathlib import Path
+
+from sqlalchemy import URL
+
+from app.core.backup.target import Target
+
+SUFFIX = ".db"
+
+_DUMP = """
+import os, shutil, sqlite3, sys
+copy = sys.argv[1] + ".backup"
+try:
+    source, sink = sqlite3.connect(sys.argv[1]), sqlite3.connect(copy)
+    source.backup(sink)
+    sink.close()
+    with open(copy, "rb") as whole:
+        shutil.copyfileobj(whole, sys.stdout.buffer)
+finally:
+    os.path.exists(copy) and os.remove(copy)
+"""
+_LOAD = """
+import os, shutil, sqlite3, sys
+copy = sys.argv[1] + ".restore"
+try:
+    with open(copy, "wb") as whole:
+        shutil.copyfileobj(sys.stdin.buffer, whole)
+    source, sink = sqlite3.connect(copy), sqlite3.connect(sys.argv[1], timeout=10)
+    assert source.execute("PRAGMA integrity_check").fetchone() == ("ok",), "the file is damaged"
+    source.backup(sink)
+    sink.close()
+finally:
+    os.path.exists(copy) and os.remove(copy)
+"""
+_TABLES = """
+import sqlite3, sys
+count = "SELECT count(*) FROM sqlite_master WHERE type = 'table'"
+print(sqlite3.connect(sys.argv[1]).execute(count).fetchone()[0])
+"""
+
+
+def dump(target: Target, file: Path) -> None:
+    """Save a database as it is at one moment, while it is being written to.
+
+    Raises:
+        BackupError: it cannot be done.
+    """
+    target.run(_python(target, _DUMP), writes=file)
+
+
+def load(target: Target, file: Path) -> None:
+    """Restore a database: what was in it is no more.
+
+    Raises:
+        BackupError: it cannot be done, for example because the service still works with it.
+    """
+    target.run(_python(target, _LOAD), reads=file)
+
+
+def holds_tables(target: Target) -> bool:
+    """Whether a database has any table.
+
+    Raises:
+        BackupError: it cannot be told.
+    """
+    return int(target.run(_python(target, _TABLES))) > 0
+
+
+def clear(target: Target) -> None:
+    """Nothing is to be done: `load` replaces all pages of the file."""
+
+
+def container_of(database: str) -> tuple[str, ...]:
+    """Name a container that has the volume of the databases, whether or not the service runs."""
+    return "run", "--rm", "-T", "--no-deps", "migrate"
+
+
+def seen_from_inside(url: URL) -> URL:
+    """Give the address within that container."""
+    return url
+
+
+def _python(target: Target, script: str) -> list[str]:
+    program = "python" if target.container else sys.executable
+    return [program, "-c", script, str(target.url.database)]

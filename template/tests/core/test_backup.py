@@ -1,0 +1,120 @@
+"""Saved, lost and restored, on the real server."""
+
+import argparse
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Row, text
+
+from app.config import Settings
+from app.core.backup.__main__ import run
+from app.core.backup.flavour import SUFFIX
+from app.core.backup.target import BackupError, Target
+from app.core.database.engine import build_engine
+from app.core.database.layout import DATABASES
+from app.core.database.settings import driver_url
+from tests.core.migrating import as_environment, environment, migrate
+from tests.core.plugin import Addresses, NewDatabases, with_changes
+
+FILLED = (
+    "CREATE TABLE kept (id INTEGER PRIMARY KEY, said VARCHAR(50) NOT NULL)",
+    "INSERT INTO kept (id, said) VALUES (1, 'größer'), (2, 'it''s 🐘'), (3, '')",
+)
+SPOILT = ("DELETE FROM kept WHERE id = 2", "UPDATE kept SET said = 'wrong' WHERE id = 1")
+READ = "SELECT id, said FROM kept ORDER BY id"
+
+
+def execute(
+    settings: Settings, addresses: Addresses, statements: Sequence[str]
+) -> list[list[Row[Any]]]:
+    """Run statements on each database; give the rows that each has at last."""
+    given = with_changes(settings, **addresses)
+
+    async def ask() -> list[list[Row[Any]]]:
+        found = []
+        for database in DATABASES:
+            known = database.addresses(given)
+            engine = build_engine(driver_url(known.migration or known.main), given)
+            async with engine.begin() as connection:
+                for statement in statements:
+                    result = await connection.execute(text(statement))
+                found.append(list(result.all()) if result.returns_rows else [])
+            await engine.dispose()
+        return found
+
+    return asyncio.run(ask())
+
+
+def backup(addresses: Addresses, action: str, directory: Path, *, replace: bool = False) -> None:
+    """Do what `make backup` and `make restore` do."""
+    given = argparse.Namespace(action=action, directory=directory, replace=replace, compose=False)
+    with environment(**as_environment(addresses)):
+        run(given)
+
+
+@pytest.fixture
+def saved(empty_databases: Addresses, settings: Settings, tmp_path: Path) -> Path:
+    """A directory in which databases with some rows are saved."""
+    migrate(empty_databases)
+    execute(settings, empty_databases, FILLED)
+    backup(empty_databases, "save", tmp_path / "saved")
+    return tmp_path / "saved"
+
+
+def test_what_was_spoilt_is_as_it_was(
+    saved: Path, empty_databases: Addresses, settings: Settings
+) -> None:
+    before = execute(settings, empty_databases, [READ])
+    assert [len(rows) for rows in before] == [3] * len(DATABASES)
+    execute(settings, empty_databases, SPOILT)
+    assert execute(settings, empty_databases, [READ]) != before
+    backup(empty_databases, "restore", saved, replace=True)
+    assert execute(settings, empty_databases, [READ]) == before
+
+
+def test_what_was_lost_is_restored_and_can_be_saved_again(
+    saved: Path, new_databases: NewDatabases, empty_databases: Addresses, settings: Settings
+) -> None:
+    before = execute(settings, empty_databases, [READ])
+    again = saved.with_name("again")
+    with new_databases() as others:
+        backup(others, "restore", saved)
+        assert execute(settings, others, [READ]) == before
+        backup(others, "save", again)
+        backup(others, "restore", again, replace=True)
+        assert execute(settings, others, [READ]) == before
+
+
+def test_a_full_database_is_not_overwritten_unasked(
+    saved: Path, empty_databases: Addresses, settings: Settings
+) -> None:
+    execute(settings, empty_databases, SPOILT)
+    spoilt = execute(settings, empty_databases, [READ])
+    with pytest.raises(BackupError, match="replace=1"):
+        backup(empty_databases, "restore", saved)
+    assert execute(settings, empty_databases, [READ]) == spoilt
+
+
+def test_a_damaged_file_is_refused(saved: Path, empty_databases: Addresses) -> None:
+    for file in saved.iterdir():
+        whole = file.read_bytes()
+        file.write_bytes(b"damaged" + whole[: len(whole) // 2])
+    with pytest.raises(BackupError, match="failed"):
+        backup(empty_databases, "restore", saved, replace=True)
+
+
+def test_files_are_private_and_never_overwritten(saved: Path, empty_databases: Addresses) -> None:
+    assert {file.name for file in saved.iterdir()} == {
+        f"{database.name}{SUFFIX}" for database in DATABASES
+    }
+    assert {file.stat().st_mode & 0o777 for file in saved.iterdir()} == {0o600}
+    with pytest.raises(BackupError, match="is not empty"):
+        backup(empty_databases, "save", saved)
+
+
+def test_a_missing_program_is_named() -> None:
+    with pytest.raises(BackupError, match="no-such-program is not installed"):
+        Target.at("sqlite://").run(["no-such-program"])
