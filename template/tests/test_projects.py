@@ -187,6 +187,12 @@ async def test_bad_bodies_store_nothing(client: AsyncClient, body: object) -> No
     assert (await client.get(PROJECTS)).json()["items"] == []
 
 
+async def test_a_body_of_10_mb_stores_nothing(client: AsyncClient) -> None:
+    answer = await client.post(PROJECTS, json={"name": "x", "description": "x" * 10_000_000})
+    assert (answer.status_code, answer.json()["code"]) == (413, "payload_too_large")
+    assert (await client.get(PROJECTS)).json()["items"] == []
+
+
 @pytest.mark.parametrize(
     "body", [{"name": None}, {"name": ""}, {"slug": None}, {"deleted_at": None}]
 )

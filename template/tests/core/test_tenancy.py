@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI
 from httpx2 import AsyncClient
 from sqlalchemy import (
     Column,
+    ForeignKey,
     ForeignKeyConstraint,
     Index,
     MetaData,
@@ -24,7 +25,15 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Mapped, aliased, mapped_column
+from sqlalchemy.orm import (
+    Mapped,
+    aliased,
+    joinedload,
+    mapped_column,
+    relationship,
+    selectinload,
+    subqueryload,
+)
 
 from app.config import Settings
 from app.core.application import create_app
@@ -35,6 +44,7 @@ from app.core.database.repository import Repository
 from app.core.database.tables import make_tables
 from app.core.database.types import utc_now
 from app.core.discovery import import_submodules
+from app.core.jobs import enqueue, task
 from app.core.tenancy import across_tenants, as_tenant, current_tenant
 from app.core.tenancy.__main__ import parse, run
 from app.core.tenancy.directory import (
@@ -51,6 +61,7 @@ from app.core.tenancy.scope import identify, in_directory
 from app.seed import seed
 from tests.core.first_database import ExtraBase, ExtraModel, SessionDep, database
 from tests.core.issuing.base import Issuer, bearer
+from tests.core.jobs.collected import Collected
 from tests.core.plugin import TENANT, Addresses, caller_of, with_changes
 
 ONE, OTHER = uuid4(), uuid4()
@@ -65,6 +76,26 @@ class Thing(TenantOwned, ExtraModel):
 
     tenant_id: Mapped[UUID] = mapped_column(default=current_tenant)
     name: Mapped[str] = mapped_column(String(50))
+    parts: Mapped[list["Part"]] = relationship(back_populates="thing", lazy="raise")
+
+
+class Part(TenantOwned, ExtraModel):
+    """Something that refers to a thing, and to nobody's in particular."""
+
+    __tablename__ = "parts_of_the_tests"
+
+    tenant_id: Mapped[UUID] = mapped_column(default=current_tenant)
+    thing_id: Mapped[UUID] = mapped_column(ForeignKey("things_of_the_tests.id"))
+    thing: Mapped[Thing | None] = relationship(back_populates="parts", lazy="raise")
+
+
+SEEN: list[str] = []
+
+
+@task(database=database)
+async def look_at_things(session: AsyncSession) -> None:
+    """Remember which things the job sees."""
+    SEEN.extend(await session.scalars(select(Thing.name)))
 
 
 KEYS = IdempotencyKeys(database, name="keys_of_the_tenants", metadata=ExtraBase.metadata)
@@ -131,6 +162,54 @@ async def test_a_foreign_row_is_not_there(session: AsyncSession) -> None:
     assert foreign is not None
     assert await session.get(Thing, foreign) is None
     assert await session.scalar(select(func.count()).select_from(Thing)) == 1
+
+
+async def test_a_relationship_leads_to_no_foreign_row(service: FastAPI) -> None:
+    with across_tenants("test"):
+        async with database.read_session_context() as everybody:
+            rows = await everybody.execute(select(Thing.tenant_id, Thing.id))
+            things = dict(rows.all())
+    for tenant in (ONE, OTHER):
+        with as_tenant(tenant):
+            async with database.session_context() as session:
+                session.add_all(Part(thing_id=thing) for thing in things.values())
+    with as_tenant(ONE):
+        for load in (selectinload, joinedload):
+            async with database.session_context() as session:
+                parts = list(await session.scalars(select(Part).options(load(Part.thing))))
+                assert len(parts) == 2
+                assert {part.thing.name for part in parts if part.thing} == {f"of {ONE}"}
+        async with database.session_context() as session:
+            for part in await session.scalars(select(Part)):
+                await session.refresh(part, ["thing"])
+                assert (part.thing is not None) == (part.thing_id == things[ONE])
+        for loading in (
+            selectinload(Thing.parts),
+            joinedload(Thing.parts),
+            subqueryload(Thing.parts),
+        ):
+            async with database.session_context() as session:
+                mine = select(Thing).options(loading)
+                [thing] = (await session.scalars(mine)).unique()
+                assert [part.tenant_id for part in thing.parts] == [ONE]
+
+
+async def test_a_job_works_for_the_tenant_that_has_asked_for_it(
+    service: FastAPI, jobs: Collected
+) -> None:
+    for tenant in (ONE, OTHER):
+        with as_tenant(tenant):
+            await enqueue(look_at_things)
+    SEEN.clear()
+    await jobs.run_all()
+    assert [f"of {ONE}", f"of {OTHER}"] == SEEN
+
+
+async def test_a_job_of_nobody_sees_nothing(service: FastAPI, jobs: Collected) -> None:
+    SEEN.clear()
+    await enqueue(look_at_things)
+    await jobs.run_all()
+    assert SEEN == []
 
 
 async def test_bulk_changes_touch_one_tenant(service: FastAPI) -> None:

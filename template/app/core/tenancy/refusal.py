@@ -53,7 +53,7 @@ def refuse_unconfined(state: ORMExecuteState) -> None:
         raise CrossTenantError("text within a statement on tenants' tables may undo its conditions")
     if _is_upsert(statement) and _owned_table(statement.table) is not None:
         raise CrossTenantError("an upsert may change another tenant's row: read, then store")
-    bare = [str(each) for each in _bare_elements(statement)]
+    bare = [str(each) for each in _bare_elements(statement, loads=state.is_relationship_load)]
     if bare:
         raise CrossTenantError(f"{bare[0]} is used without its model, so it is not confined")
     if isinstance(statement, Insert) and statement.select is not None:
@@ -98,8 +98,14 @@ def _pattern(_classes: int) -> re.Pattern[str]:
     return re.compile(rf"\b({'|'.join(sorted(names))})\b", re.IGNORECASE)
 
 
-def _bare_elements(statement: Any) -> Iterator[Any]:
-    """Each use of a tenant's table, or of its columns, that does not come from a model."""
+def _bare_elements(statement: Any, *, loads: bool) -> Iterator[Any]:
+    """Each use of a tenant's table, or of its columns, that does not come from a model.
+
+    Args:
+        statement: what is looked at.
+        loads: whether SQLAlchemy itself has made it, to load a relationship; it then selects keys
+            beside the model to which they belong.
+    """
     modelled: set[Table] = set()
     columns: list[Column[Any]] = []
     for element in (statement, *visitors.iterate(statement)):
@@ -109,6 +115,8 @@ def _bare_elements(statement: Any) -> Iterator[Any]:
             if (table := _owned_table(source)) is not None:
                 if "parententity" in source._annotations:
                     modelled.add(table)
+                elif loads and element is statement and type(source) is Column:
+                    columns.append(source)
                 else:
                     yield source
     # A model's own columns may appear without it, as in `session.get`.

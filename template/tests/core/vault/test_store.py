@@ -9,11 +9,14 @@ from uuid import uuid4
 
 import pytest
 from fastapi import FastAPI
+from hvac.exceptions import VaultDown
 from pydantic import SecretStr
+from requests import ConnectionError as RequestsConnectionError
 
 from app.config import Settings
 from app.core.application import create_app
-from app.core.secrets import OAuthClient, SecretsUnavailableError, oauth_client, secrets
+from app.core.secrets import OAuthClient, Secret, SecretsUnavailableError, oauth_client, secrets
+from app.core.secrets.vault.session import Session
 from app.core.settings import load_settings
 from tests.core.migrating import as_environment
 from tests.core.plugin import Addresses
@@ -42,6 +45,21 @@ async def test_what_the_policy_forbids_is_unavailable(running: FastAPI) -> None:
     assert "hunter2" not in f"{refused.value} {refused.value.__cause__}"
     assert await secrets.get("keys/stripe") is None
     assert secrets.describe()["source"] == "vault"
+
+
+async def test_what_passes_is_tried_again(
+    running: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, troubles = Session.read, [RequestsConnectionError(), VaultDown()]
+
+    def read_at_last(self: Session, path: str, version: int | None) -> Secret | None:
+        if troubles:
+            raise troubles.pop()
+        return read(self, path, version)
+
+    monkeypatch.setattr(Session, "read", read_at_last)
+    assert await secrets.get("keys/stripe") is None
+    assert troubles == []
 
 
 async def test_credentials_of_oauth_come_from_vault(
