@@ -49,6 +49,7 @@ TRACES = {
     "celery": r"celery",
     "taskiq": r"taskiq",
     "arq": r"\barq\b",
+    "monitoring": r"monitoring|metrics|prometheus",
 }
 """How a piece that is off would show in the environment or in compose."""
 

@@ -68,8 +68,9 @@ EVERYTHING = {
     "monitoring": True,
 }
 NOTHING = {"preset": "minimal", "monitoring": True}
+COMPOSE = "docker/compose/monitoring.yml"
 OWN_NAMES = ("api", "worker")
-"""Jobs of Prometheus that read the service itself."""
+"""What is watched; all others watch."""
 
 OTHERS = r"up|ALERTS|(alertmanager|loki|prometheus|vector)_\w+"
 """Figures of Prometheus itself, and of the programs that stand beside the service."""
@@ -632,6 +633,55 @@ def test_no_id_is_a_label_of_the_logs(everything: Tree) -> None:
     sink = yaml.safe_load(everything[f"{MONITORING}vector/vector.yml"])["sinks"]["loki"]
     assert sink["labels"].keys() == {"service", "level", "stream"}
     assert "request_id" in sink["structured_metadata"]
+
+
+# --- Compose ---
+
+
+@pytest.fixture(scope="module")
+def containers() -> dict[str, dict[str, Any]]:
+    """The services of compose's file about all this, those of the service itself among them."""
+    answers = Resolver(TEMPLATE).resolve(EVERYTHING)
+    found: dict[str, dict[str, Any]] = yaml.safe_load(RENDERER.content(COMPOSE, answers))[
+        "services"
+    ]
+    return found
+
+
+def test_what_watches_is_confined(containers: dict[str, dict[str, Any]], everything: Tree) -> None:
+    for name in containers.keys() - set(OWN_NAMES):
+        container = containers[name]
+        assert container["profiles"] == ["monitoring"], name
+        assert re.search(r":v?\d+\.\d+\.\d+", container["image"]), name
+        assert container["read_only"], name
+        assert container["cap_drop"] == ["ALL"], name
+        assert container["healthcheck"]["test"][0] == "CMD", name
+        assert container["deploy"]["resources"]["limits"]["memory"], name
+        for port in container.get("ports", ()):
+            assert port.startswith("127.0.0.1:"), name
+        for volume in container["volumes"]:
+            source = volume.partition(":")[0]
+            if source.startswith("../../"):
+                assert volume.endswith(":ro"), name
+                assert any(path.startswith(source[6:]) for path in everything), volume
+
+
+def test_names_of_hosts_are_those_of_containers(
+    containers: dict[str, dict[str, Any]], everything: Tree
+) -> None:
+    known = {"localhost", *containers.keys() - set(OWN_NAMES)}
+    for name in OWN_NAMES:
+        known |= set(containers[name]["networks"]["watching"]["aliases"])
+    configuration = yaml.safe_load(everything[f"{PROMETHEUS}prometheus.yml"])
+    asked = set[str]()
+    for job in [*configuration["scrape_configs"], *configuration["alerting"]["alertmanagers"]]:
+        for found in job.get("dns_sd_configs", ()):
+            asked |= set(found["names"])
+        for found in job.get("static_configs", ()):
+            asked |= {target.partition(":")[0] for target in found["targets"]}
+    for path in ("grafana/provisioning/datasources/datasources.yml", "vector/vector.yml"):
+        asked |= set(re.findall(r"http://([\w.]+):", everything[MONITORING + path].decode()))
+    assert asked == known
 
 
 # --- What is asked for is there ---
