@@ -16,11 +16,11 @@ AXES ?= database databases auth vault tenancy
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help service test matrix quick lint format lock clean
+.PHONY: help service test matrix quick kubernetes lint format lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; \
-	  do printf '%-9s %s\n' "$$name" "$$text"; done
+	  do printf '%-10s %s\n' "$$name" "$$text"; done
 
 service: $(bin)/copier ## Render a service and start it: DIR=../my-service [ANSWERS="database=mysql"] [PORT=8001]
 	@$(bin)/python -m tools.service "$(DIR)" $(ANSWERS)
@@ -35,6 +35,12 @@ matrix: $(bin)/.complete ## Run every combination of AXES="database tenancy" [AR
 quick: $(bin)/.complete ## Run the tests to have by while working: the files, and the smallest service
 	@$(bin)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS) \
 	  -k "contract or (contents and not README) or closure or (services and texts1)"
+
+kubernetes: $(bin)/.complete ## Build Kubernetes' API server, once per machine, and let it judge the manifests
+	@.ci/kubernetes/build kustomize && .ci/kubernetes/build kube-apiserver
+	@PYTHON=$(abspath $(bin)/python) .ci/checkov
+	@$(bin)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS) \
+	  tests/test_kubernetes.py tests/test_cluster.py
 
 lint: $(bin)/.complete ## Check style and types
 	@$(bin)/ruff check .

@@ -17,15 +17,24 @@ from tests.support.effects import missing
 from tests.support.kubernetes import (
     SCHEMAS,
     Object,
+    checkov_program,
     custom_schema,
     is_custom,
     kustomize,
     schema_faults,
 )
 from tests.support.matrix import Matrix
-from tests.support.overlays import OVERLAYS, PLACE, Overlay, Overlays
+from tests.support.overlays import (
+    MASTER_KEY,
+    OVERLAYS,
+    PLACE,
+    Overlay,
+    Overlays,
+    supply_secrets,
+)
 from tests.support.references import Manifests, Rule, faults
 from tests.support.render import Renderer
+from tests.support.runs import python
 from tests.support.template import Answers, Template
 
 TEMPLATE = Template()
@@ -471,3 +480,102 @@ def test_operators_accept_their_objects(tmp_path: Path) -> None:
                 check=False,
             )
             assert (judged.returncode == 0) is accepted, judged.stdout
+
+
+EXPLAINED = {
+    "CKV_K8S_8": (
+        "StatefulSet",
+        "a server for development that starts anew while it recovers never gets ready",
+    ),
+    "CKV_K8S_9": ("worker", "nobody sends requests to a worker"),
+    "CKV_K8S_11": ("", "a limit on the CPU slows requests down on a machine that idles"),
+    "CKV_K8S_15": ("", "tags are never moved, and an outage of the registry must not stop a pod"),
+    "CKV_K8S_35": ("", "settings are environment variables; the master key is a file"),
+    "CKV_K8S_40": ("StatefulSet", "the public images of the servers run as the user 999"),
+    "CKV_K8S_43": ("", "the pipeline sets the image, by digest where it likes"),
+}
+"""What checkov finds and stays: of which resources, and why."""
+
+
+def checkov_finds(directory: Path) -> set[tuple[str, str]]:
+    """Give the failed checks and their resources."""
+    program = checkov_program()
+    if program is None:
+        pytest.skip("no checkov: .ci/checkov")
+    options = ["--framework", "kubernetes", "--quiet", "--skip-download", "--output", "json"]
+    ran = subprocess.run(
+        [program, *options, "--directory", str(directory)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    report = json.loads(ran.stdout)
+    assert report["summary"]["parsing_errors"] == 0
+    assert report["summary"]["resource_count"] > 0
+    failed = report["results"]["failed_checks"]
+    return {(finding["check_id"], finding["resource"]) for finding in failed}
+
+
+def test_checkov_finds_nothing_unexplained(tmp_path: Path) -> None:
+    for name in RICH:
+        for overlay in OVERLAYS:
+            text = yaml.safe_dump_all(rich(name, overlay).manifests.objects)
+            (tmp_path / f"{name}-{overlay}.yaml").write_text(text, "utf-8")
+    found = checkov_finds(tmp_path)
+    unexplained = {
+        (check, resource)
+        for check, resource in found
+        if check not in EXPLAINED or EXPLAINED[check][0] not in resource
+    }
+    assert not unexplained
+    assert {check for check, _ in found} == EXPLAINED.keys()
+
+
+def test_checkov_finds_a_fault(tmp_path: Path) -> None:
+    def weaken(it: Manifests) -> None:
+        container(it)["securityContext"] = {"privileged": True}
+        _without(it, "NetworkPolicy", "default-deny")
+
+    weakened = changed(rich("postgresql", "production"), weaken)
+    text = yaml.safe_dump_all(weakened.objects)
+    (tmp_path / "weakened.yaml").write_text(text, "utf-8")
+    assert "CKV_K8S_16" in {check for check, _ in checkov_finds(tmp_path)} - EXPLAINED.keys()
+
+
+ACCEPT = """
+from app.config import Settings
+from app.core.settings import load_settings
+print(load_settings(Settings).environment)
+"""
+STARTS: dict[str, Answers] = {
+    "platform": {"preset": "platform"},
+    "trading": {"preset": "trading"},
+    "tenants": {"tenancy": True, "auth": "clerk", "encryption": True},
+    "supabase": {"auth": "supabase", "worker": "arq", "external_api": "bybit"},
+    "oidc": {"auth": "oidc", "database": "mysql"},
+    "open": {"auth": "none", "database": "sqlite", "databases": "dual", "worker": "celery"},
+}
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_service_accepts_what_its_pods_are_given(name: str, tmp_path: Path) -> None:
+    """Production refuses to start when something is missing, insecure or misspelt."""
+    answers = SERVICES.resolve(STARTS[name])
+    directory = RENDERER.write(RENDERER.tree(answers), tmp_path)
+    supply_secrets(directory)
+    overlay = SERVICES.overlay(directory, "production", answers)
+    [given, *others] = [
+        overlay.settings(workload)
+        for workload in overlay.of_the_service
+        if workload.component != "migrate"
+    ]
+    assert others in ([], [given])
+    if "RENDER_MASTER_KEY_PATH" in given:
+        key = tmp_path / "master-key"
+        key.write_text(MASTER_KEY, "utf-8")
+        key.chmod(0o440)
+        given["RENDER_MASTER_KEY_PATH"] = str(key)
+    assert python(directory, "-c", ACCEPT, **given) == "production\n"
+    if name == "open":
+        with pytest.raises(AssertionError, match="SECRET_KEY"):
+            python(directory, "-c", ACCEPT, **{**given, "SECRET_KEY": ""})

@@ -1,5 +1,6 @@
 """The overlays of the services that run on Kubernetes: rendered, given secrets, and built."""
 
+import base64
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ SECRETS = {
 }
 """What the examples of secret files leave empty and a service cannot do without."""
 
-MASTER_KEY = "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=\n"
+MASTER_KEY = base64.b64encode(bytes(range(100, 132))).decode() + "\n"
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def supply_secrets(directory: Path) -> None:
         for name in ("secrets.env", "migration.env"):
             example = place / f"{name}.example"
             if example.is_file():
-                text = example.read_text("utf-8")
+                text = example.read_text("utf-8").replace("PASSWORD", "one-of-the-tests")
                 for variable, value in SECRETS.items():
                     text = text.replace(f"\n{variable}=\n", f"\n{variable}={value}\n")
                 (place / "overlays" / overlay / name).write_text(text, "utf-8")

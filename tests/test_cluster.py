@@ -1,0 +1,316 @@
+"""A real API server of Kubernetes accepts every object, and refuses what is wrong."""
+
+import copy
+import json
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.clusters import Cluster, api_server, kubeconfig
+from tests.support.kubernetes import SCHEMAS, Object, kustomize
+from tests.support.matrix import Matrix
+from tests.support.overlays import PLACE, Overlay, Overlays
+from tests.support.render import Renderer
+from tests.support.template import Template
+
+TEMPLATE = Template()
+MATRIX = Matrix(TEMPLATE)
+SERVICES = Overlays(MATRIX, Renderer(TEMPLATE))
+PLATFORM = SERVICES.resolve({"preset": "platform"})
+
+OPERATORS = {
+    "monitoring.coreos.com": ("v1", ("ServiceMonitor", "PrometheusRule")),
+    "external-secrets.io": ("v1", ("ExternalSecret",)),
+}
+LENIENT = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A server that knows the operators' kinds."""
+    try:
+        kustomize()
+        server = api_server()
+        with server as running:
+            for group, (version, kinds) in OPERATORS.items():
+                for kind in kinds:
+                    file = SCHEMAS / group / f"{kind.lower()}_{version}.json"
+                    schema = json.loads(file.read_text("utf-8")) if file.is_file() else LENIENT
+                    running.define(group, version, kind, schema)
+            yield running
+    except LookupError as error:
+        pytest.skip(str(error))
+
+
+def with_namespace(cluster: Cluster, overlay: Overlay) -> list[Object]:
+    """Make what others need to be there, and give the other objects."""
+    others = []
+    for each in overlay.manifests.objects:
+        if each["kind"] in ("Namespace", "ServiceAccount"):
+            answer = cluster.create(each, dry=False)
+            assert answer.status_code in (201, 409), answer.text
+        else:
+            others.append(each)
+    return others
+
+
+def pods(overlay: Overlay) -> Iterator[Object]:
+    """Give the pods that the workloads of an overlay would make: only these are confined."""
+    for workload in overlay.manifests.workloads:
+        metadata = {
+            "name": workload.owner["metadata"]["name"],
+            "namespace": workload.owner["metadata"]["namespace"],
+            "labels": dict(workload.labels),
+        }
+        spec = {**workload.spec, "volumes": list(workload.spec.get("volumes", ()))}
+        for claim in workload.owner["spec"].get("volumeClaimTemplates", ()):
+            spec["volumes"].append({"name": claim["metadata"]["name"], "emptyDir": {}})
+        if "serviceAccountName" not in spec:
+            spec["serviceAccountName"] = "service"
+        yield {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def test_server_accepts_every_object(cluster: Cluster) -> None:
+    refused: dict[str, str] = {}
+    judged: set[str] = set()
+    for answers in SERVICES.paired():
+        for overlay in SERVICES.built(answers):
+            for each in (*with_namespace(cluster, overlay), *pods(overlay)):
+                text = json.dumps(each, sort_keys=True)
+                if text not in judged:
+                    judged.add(text)
+                    if reason := cluster.refusal(each):
+                        refused[f"{overlay.name} {each['kind']} {each['metadata']['name']}"] = (
+                            reason
+                        )
+    assert len(judged) > 500
+    assert not refused
+
+
+def spec_of(name: str) -> Callable[[Object], Any]:
+    """Find the first container, wherever a pod's description is."""
+
+    def find(each: Object) -> Any:
+        spec = each["spec"]
+        spec = spec if each["kind"] == "Pod" else spec["template"]["spec"]
+        return spec["containers"][0] if name == "container" else spec
+
+    return find
+
+
+def changing(place: Callable[[Object], Any], **values: Any) -> Callable[[Object], object]:
+    """Make a change to a part of an object; a value of None takes something away."""
+
+    def change(each: Object) -> None:
+        part = place(each)
+        part.update(values)
+        for key, value in values.items():
+            if value is None:
+                del part[key]
+
+    return change
+
+
+container, pod = spec_of("container"), spec_of("pod")
+PRIVILEGED = {"privileged": True}
+FAULTS: dict[str, tuple[str, Callable[[Object], object], str]] = {
+    "privileged": ("Pod", changing(container, securityContext=PRIVILEGED), "PodSecurity"),
+    "root": ("Pod", changing(pod, securityContext={"runAsUser": 0}), "PodSecurity"),
+    "host network": ("Pod", changing(pod, hostNetwork=True), "PodSecurity"),
+    "privileged Deployment": (
+        "Deployment",
+        changing(container, securityContext=PRIVILEGED),
+        "PodSecurity",
+    ),
+    "selector": (
+        "Deployment",
+        changing(lambda it: it["spec"]["selector"], matchLabels={"a": "b"}),
+        "selector",
+    ),
+    "quantity": (
+        "Deployment",
+        changing(container, resources={"limits": {"memory": "768 Mi"}}),
+        "quantities",
+    ),
+    "request above the limit": (
+        "Deployment",
+        changing(container, resources={"limits": {"memory": "1Mi"}, "requests": {"memory": "2Mi"}}),
+        "must be less than or equal to memory limit",
+    ),
+    "two handlers": (
+        "Deployment",
+        changing(lambda it: container(it)["livenessProbe"], exec={"command": ["true"]}),
+        "may not specify more than 1",
+    ),
+    "undeclared volume": ("Deployment", changing(pod, volumes=None), "volumeMounts"),
+    "unknown field": ("Deployment", changing(pod, restartPolice="Always"), "unknown field"),
+    "restart policy": ("Job", changing(pod, restartPolicy="Always"), "restartPolicy"),
+    "name": ("Service", changing(lambda it: it["metadata"], name="the_api"), "RFC 1123"),
+    "both budgets": (
+        "PodDisruptionBudget",
+        changing(lambda it: it["spec"], minAvailable=1),
+        "cannot be both set",
+    ),
+    "bounds": (
+        "HorizontalPodAutoscaler",
+        changing(lambda it: it["spec"], maxReplicas=1),
+        "maxReplicas",
+    ),
+    "network": (
+        "NetworkPolicy",
+        changing(lambda it: it["spec"], egress=[{"to": [{"ipBlock": {"cidr": "10.0.0.0"}}]}]),
+        "cidr",
+    ),
+    "path": (
+        "Ingress",
+        changing(lambda it: it["spec"]["rules"][0]["http"]["paths"][0], pathType="Begins"),
+        "pathType",
+    ),
+    "operator's kind": (
+        "ServiceMonitor",
+        changing(lambda it: it["spec"], endpoints="all"),
+        "endpoints",
+    ),
+    "removed version": (
+        "HorizontalPodAutoscaler",
+        changing(lambda it: it, apiVersion="autoscaling/v2beta2"),
+        "could not find",
+    ),
+}
+
+
+def test_server_refuses_faults(cluster: Cluster) -> None:
+    [sound] = SERVICES.built(PLATFORM, "production")
+    with_namespace(cluster, sound)
+    candidates = [*pods(sound), *sound.manifests.objects]
+    for name, (kind, change, reason) in FAULTS.items():
+        each = copy.deepcopy(next(each for each in candidates if each["kind"] == kind))
+        assert cluster.refusal(each) == "", name
+        change(each)
+        assert reason in cluster.refusal(each), name
+
+
+class Controllers(threading.Thread):
+    """Does what nodes and controllers would: ends the Job, and reports replicas.
+
+    Args:
+        cluster: whose part this is.
+        namespace: where.
+        outcome: what the migrations come to: Complete or Failed.
+    """
+
+    def __init__(self, cluster: Cluster, namespace: str, outcome: str) -> None:
+        super().__init__()
+        self.cluster = cluster
+        self.namespace = namespace
+        self.outcome = outcome
+        self.images_while_migrating: list[set[str]] = []
+        self.leaving = threading.Event()
+
+    def run(self) -> None:
+        """Look every tenth of a second."""
+        while not self.leaving.wait(0.1):
+            for job in self._listed("batch/v1", "jobs"):
+                if not job.get("status", {}).get("conditions"):
+                    self.images_while_migrating.append(self.images())
+                    self._report(job, self._ended())
+            for deployment in self._listed("apps/v1", "deployments"):
+                generation = deployment["metadata"]["generation"]
+                if deployment.get("status", {}).get("observedGeneration") != generation:
+                    counts = dict.fromkeys(("replicas", "updatedReplicas", "availableReplicas"), 1)
+                    ready = {**counts, "readyReplicas": 1, "observedGeneration": generation}
+                    self._report(deployment, ready)
+
+    def images(self) -> set[str]:
+        """What the Deployments run."""
+        return {
+            deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+            for deployment in self._listed("apps/v1", "deployments")
+        }
+
+    def _ended(self) -> dict[str, Any]:
+        time_now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        before = "SuccessCriteriaMet" if self.outcome == "Complete" else "FailureTarget"
+        conditions = [
+            {"type": each, "status": "True", "lastTransitionTime": time_now}
+            for each in (before, self.outcome)
+        ]
+        ended = {"completionTime": time_now} if self.outcome == "Complete" else {}
+        return {"startTime": time_now, "conditions": conditions, **ended}
+
+    def _listed(self, version: str, plural: str) -> list[Object]:
+        path = f"/apis/{version}/namespaces/{self.namespace}/{plural}"
+        items: list[Object] = self.cluster.client.get(path).json().get("items", [])
+        for each in items:
+            each["path"] = f"{path}/{each['metadata']['name']}/status"
+        return items
+
+    def _report(self, each: Object, status: dict[str, Any]) -> None:
+        answer = self.cluster.client.patch(
+            each["path"],
+            content=json.dumps({"status": status}),
+            headers={"Content-Type": "application/merge-patch+json"},
+        )
+        # It may be gone meanwhile.
+        assert answer.status_code in (200, 404), answer.text
+
+
+def deploy(
+    cluster: Cluster, directory: Path, tag: str, *options: str, outcome: str = "Complete"
+) -> tuple[subprocess.CompletedProcess[str], Controllers]:
+    """Deploy an image of a rendered service as its README says."""
+    place = directory / PLACE
+    file = place / "overlays/production/kustomization.yaml"
+    lines = file.read_text("utf-8").splitlines(keepends=True)
+    changed = [f'    newTag: "{tag}"\n' if "newTag:" in line else line for line in lines]
+    file.write_text("".join(changed), "utf-8")
+    controllers = Controllers(cluster, PLATFORM["project_slug"], outcome)
+    controllers.start()
+    try:
+        ran = subprocess.run(
+            ["sh", str(place / "deploy.sh"), "production", *options],
+            env={**os.environ, "KUBECONFIG": str(directory / "kubeconfig")},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    finally:
+        controllers.leaving.set()
+        controllers.join()
+    return ran, controllers
+
+
+def test_deploying_migrates_first(cluster: Cluster, tmp_path: Path) -> None:
+    if not shutil.which("kubectl"):
+        pytest.skip("no kubectl")
+    SERVICES.render(PLATFORM, tmp_path)
+    kubeconfig(cluster, tmp_path / "kubeconfig")
+    image = f"registry.example.com/{PLATFORM['project_slug']}"
+
+    first, controllers = deploy(cluster, tmp_path, "1")
+    assert first.returncode == 0, first.stderr
+    assert controllers.images_while_migrating == [set()]
+    assert controllers.images() == {f"{image}:1"}
+
+    failed, controllers = deploy(cluster, tmp_path, "2", outcome="Failed")
+    assert failed.returncode == 1
+    assert "The migrations failed" in failed.stderr
+    assert controllers.images() == {f"{image}:1"}
+
+    second, controllers = deploy(cluster, tmp_path, "3")
+    assert second.returncode == 0, second.stderr
+    assert controllers.images_while_migrating == [{f"{image}:1"}]
+    assert controllers.images() == {f"{image}:3"}
+
+    back, controllers = deploy(cluster, tmp_path, "1", "without-migrations")
+    assert back.returncode == 0, back.stderr
+    assert controllers.images_while_migrating == []
+    assert controllers.images() == {f"{image}:1"}
