@@ -5,7 +5,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,19 +55,39 @@ import json, os, sys
 from app.config import Settings
 from app.core.settings import load_settings
 
-said = []
-for variables in json.load(sys.stdin):
+def refusal(variables):
     os.environ.clear()
     os.environ.update(variables)
     try:
         load_settings(Settings)
-        said.append("")
     except SystemExit as stopped:
-        said.append(str(stopped.code))
+        return str(stopped.code)
+    return ""
+
+given = json.load(sys.stdin)
 fields = {name.upper(): field.is_required() for name, field in Settings.model_fields.items()}
-json.dump({"said": said, "fields": fields}, sys.stdout)
+needed = [name for name, required in fields.items() if required]
+spared = [name for each in given for name in needed if not refusal({**each, name: ""})]
+json.dump([[refusal(each) for each in given], list(fields), needed, spared], sys.stdout)
 """
-"""Reads the settings in several environments: what each is refused for, and which there are."""
+"""Reads the settings in several environments; see `Read`."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """What came of reading the settings in some environments.
+
+    Attributes:
+        said: what each environment is refused for, empty where it is not.
+        fields: the settings that there are.
+        needed: those without a default.
+        spared: those of them that some environment could do without.
+    """
+
+    said: Sequence[str]
+    fields: frozenset[str]
+    needed: frozenset[str]
+    spared: frozenset[str]
 
 
 @pytest.mark.parametrize("name", DEPLOYED)
@@ -77,17 +98,14 @@ def test_targets_give_what_is_read_and_all_that_is_needed(name: str, tmp_path: P
     parts = render.services(document, "web", "worker")
     rendered = [service.environment(part, document) for part in parts]
     composed = containers(files)
-    said, fields = service.load(*rendered, composed)
-    assert said == [""] * len(said)
-    assert composed.keys() - fields.keys() - COMPOSE_ONLY == set()
+    read = service.read(*rendered, composed)
+    assert read.said == [""] * len(read.said)
+    assert read.needed, "every service needs the address of its database"
+    assert not read.spared
+    assert composed.keys() - read.fields - COMPOSE_ONLY == set()
     for part, given in zip(parts, rendered, strict=True):
-        assert render.asked(part) <= fields.keys()
-        assert render.keys(part, document) - fields.keys() == service.referred(given)
-    needed = {field for field, required in fields.items() if required}
-    assert needed, "every service needs the address of its database"
-    for given in (*rendered, composed):
-        without, _ = service.load(*({**given, field: ""} for field in sorted(needed)))
-        assert all(without)
+        assert render.asked(part) <= read.fields
+        assert render.keys(part, document) - read.fields == service.referred(given)
 
 
 def containers(files: Tree) -> dict[str, str]:
@@ -104,11 +122,11 @@ def containers(files: Tree) -> dict[str, str]:
 def test_a_name_that_nobody_reads_is_found(tmp_path: Path) -> None:
     _, files = tree(preset="minimal")
     service = Deployed(files, tmp_path / "service", tmp_path / "master.key")
-    _, fields = service.load()
+    fields = service.read().fields
     broken = {
         path: content.replace(b"LOG_FORMAT:", b"LOG_FROMAT:") for path, content in files.items()
     }
-    assert containers(broken).keys() - fields.keys() - COMPOSE_ONLY == {"LOG_FROMAT"}
+    assert containers(broken).keys() - fields - COMPOSE_ONLY == {"LOG_FROMAT"}
 
 
 def test_environment_of_the_trading_system_has_nothing_to_spare(tmp_path: Path) -> None:
@@ -118,9 +136,9 @@ def test_environment_of_the_trading_system_has_nothing_to_spare(tmp_path: Path) 
     [web] = render.services(document, "web")
     given = service.environment(web, document)
     names = sorted(given)
-    said, _ = service.load(*({**given, name: ""} for name in names if name != "ENVIRONMENT"))
-    names.remove("ENVIRONMENT")
-    needed = {name for name, line in zip(names, said, strict=True) if line}
+    names.remove("ENVIRONMENT")  # without it everything is development
+    read = service.read(*({**given, name: ""} for name in names))
+    needed = {name for name, line in zip(names, read.said, strict=True) if line}
     assert needed == {
         "ALLOWED_HOSTS",
         "AUTH_ISSUER",
@@ -141,8 +159,8 @@ def test_start_names_the_secret_file_that_is_missing(tmp_path: Path) -> None:
     service = Deployed(files, tmp_path / "service", tmp_path / "master.key")
     given = service.environment(document["services"][0], document)
     assert not Path("/etc/secrets/master.key").exists()
-    [said], _ = service.load({**given, "RENDER_MASTER_KEY_PATH": "/etc/secrets/master.key"})
-    [line] = said.splitlines()
+    read = service.read({**given, "RENDER_MASTER_KEY_PATH": "/etc/secrets/master.key"})
+    [line] = read.said[0].splitlines()
     guide = files["deploy/render/README.md"].decode()
     [shown] = re.findall(r"^ +(configuration: RENDER_MASTER_KEY_PATH .*)$", guide, re.MULTILINE)
     assert line.startswith(shown)
@@ -174,13 +192,8 @@ class Deployed:
             name: value for name, value in (moved | WITHOUT_VAULT).items() if name in given
         }
 
-    def load(self, *environments: Mapping[str, str]) -> tuple[list[str], dict[str, bool]]:
-        """Read the settings in each environment.
-
-        Returns:
-            what each is refused for, empty where it is not; the settings that there are, and
-            whether they are required.
-        """
+    def read(self, *environments: Mapping[str, str]) -> Read:
+        """Read the settings in each environment."""
         loaded = subprocess.run(
             [sys.executable, "-c", LOAD],
             cwd=self.directory,
@@ -190,8 +203,8 @@ class Deployed:
             text=True,
             check=True,
         )
-        result = json.loads(loaded.stdout)
-        return result["said"], result["fields"]
+        said, fields, needed, spared = json.loads(loaded.stdout)
+        return Read(said, frozenset(fields), frozenset(needed), frozenset(spared))
 
     @staticmethod
     def referred(given: Mapping[str, str]) -> set[str]:

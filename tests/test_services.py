@@ -50,6 +50,8 @@ SERVICES = Services(Matrix(TEMPLATE), RENDERER)
 RUN = SERVICES.wanted(os.environ.get("AXES"))
 """Those with which each pair of answers is run, or all that some answers give: `make matrix`."""
 WITH_MIGRATIONS = [service for service in RUN if service.answers["examples"]]
+SMOKE_TEST = TEMPLATE.directory / "docker/smoke.py"
+"""What pipelines ask a service for: everything; it says no 500 to anything."""
 TERMINATED = {0, -signal.SIGTERM}
 """Exit statuses of a process that ended because it was told to, of itself or by the signal."""
 
@@ -309,6 +311,7 @@ def test_documents_itself_in_development(rendered: Rendered, stack: ExitStack) -
         has_examples = "/api/v1/projects" in document["paths"]
         assert has_examples == rendered.service.answers["examples"]
         assert server.get("/docs").status_code == 200
+        rendered.python(str(SMOKE_TEST), server.url)
         assert server.stop(signal.SIGTERM) in TERMINATED
     assert not [line for line in server.output if "Traceback" in line]
 
