@@ -20,7 +20,8 @@ REGISTRY = "app/core/registry.py"
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider")
 
 # The registry is the same for all databases, and this one needs no server.
-ANSWERS = {"database": "sqlite", "auth": "oidc", "encryption": True, "gateway": True}
+PIECES_ON = ("encryption", "gateway", "monitoring", "tracing")
+ANSWERS = {"database": "sqlite", "auth": "oidc", **dict.fromkeys(PIECES_ON, True)}
 TREE: Tree = RENDERER.tree(Resolver(TEMPLATE).resolve(ANSWERS))
 LOCAL: Tree = RENDERER.tree(
     Resolver(TEMPLATE).resolve(

@@ -4,7 +4,7 @@ import ast
 import sys
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import distributions, packages_distributions
+from importlib.metadata import distributions, files, packages_distributions
 
 from tests.support.requirements import normalised
 from tests.support.runs import own_packages
@@ -29,16 +29,29 @@ def external_packages(text: str) -> set[str]:
     Raises:
         LookupError: no installed distribution has an imported module.
     """
-    roots = {module.partition(".")[0] for module in imported_modules(text)}
-    external = roots - set(OWN_PACKAGES) - sys.stdlib_module_names
-    return {_distribution(root) for root in external}
+    own = {*OWN_PACKAGES, *sys.stdlib_module_names}
+    modules = (name for name in imported_modules(text) if name.partition(".")[0] not in own)
+    return {_distribution(name) for name in modules}
 
 
 @cache
-def _distribution(module: str) -> str:
-    if found := packages_distributions().get(module):
-        return normalised(found[0])
+def _distribution(name: str) -> str:
+    module = name.partition(".")[0]
+    found = set(packages_distributions().get(module, ()))
+    if len(found) > 1:
+        return normalised(_sharer(name, found))
+    if found:
+        return normalised(found.pop())
     beside = [each.name for each in distributions(path=[own_packages()])]
     if module not in beside:
         raise LookupError(f"the module {module} belongs to no installed package")
     return normalised(module)
+
+
+def _sharer(name: str, sharers: set[str]) -> str:
+    """Of the distributions that share a namespace, name the one that has a module."""
+    places = {f"{name.replace('.', '/')}{end}" for end in (".py", "/__init__.py")}
+    for sharer in sorted(sharers):
+        if places & {str(file) for file in files(sharer) or ()}:
+            return sharer
+    raise LookupError(f"none of {', '.join(sorted(sharers))} has the module {name}")

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 
 import structlog
 from fastapi import APIRouter, FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.middleware import Middleware
 
 from app.core.health import Health
@@ -53,6 +54,7 @@ def create_app(
         ],
         lifespan=_lifespan(settings, pieces),
         middleware=_middleware(settings, pieces),
+        telemetry=_telemetry(settings, pieces),
     )
     app.state.settings = settings
     app.state.health = Health(settings, list(_checks(settings, pieces)))
@@ -83,6 +85,10 @@ def _middleware(settings: CoreSettings, pieces: Sequence[Piece]) -> list[Middlew
     )
     own = [each for piece in pieces if piece.middleware for each in piece.middleware(settings)]
     return [outermost, *own]
+
+
+def _telemetry(settings: CoreSettings, pieces: Sequence[Piece]) -> TelemetryConfig | None:
+    return next((piece.telemetry(settings) for piece in pieces if piece.telemetry), None)
 
 
 def _lifespan(

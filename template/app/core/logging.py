@@ -14,6 +14,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from app.core import context
 from app.core.settings import AppSettings
+from app.core.traces.trace import identifiers
 
 REDACTED = "[redacted]"
 _SECRET_NAME = re.compile(
@@ -147,6 +148,8 @@ def _add_context(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
         event.setdefault("request_id", request_id)
     if principal := context.principal.get():
         event.setdefault("subject", principal.subject)
+    for name, value in identifiers().items():
+        event.setdefault(name, value)
     for name, value in (context.job.get() or {}).items():
         event.setdefault(name, value)
     return event

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.params import Depends
+from fastapi.telemetry import TelemetryConfig
 from starlette.middleware import Middleware
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Piece:
         around_server: is entered by the process that starts those of the server, and left when
             they have ended.
         around_worker: the same for the processes of a worker.
+        telemetry: what FastAPI itself records of requests.
         checks: what `/ready` and `/health/detailed` ask.
         further_checks: the same, of what only the settings name.
         routers: endpoints outside of the versioned API.
@@ -65,6 +67,7 @@ class Piece:
     lifespan: "Callable[[CoreSettings], AbstractAsyncContextManager[None]] | None" = None
     around_server: "Callable[[CoreSettings], AbstractContextManager[None]] | None" = None
     around_worker: "Callable[[CoreSettings], AbstractContextManager[None]] | None" = None
+    telemetry: "Callable[[CoreSettings], TelemetryConfig] | None" = None
     checks: tuple[Check, ...] = ()
     further_checks: "Callable[[CoreSettings], Sequence[Check]] | None" = None
     routers: "Callable[[CoreSettings], Sequence[APIRouter]] | None" = None

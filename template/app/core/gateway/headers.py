@@ -14,6 +14,7 @@ from app.core import context
 from app.core.deadline import HEADER
 from app.core.errors import BadRequestError, ExternalServiceError
 from app.core.gateway.errors import HeadersTooLargeError
+from app.core.traces.trace import traceparent
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
@@ -145,6 +146,8 @@ def _of_the_gateway(scope: Scope, prefix: str) -> dict[str, str]:
         if len(hosts) > 1 or not _HOST.fullmatch(host):
             raise BadRequestError("Host must be one name")
         own["X-Forwarded-Host"] = host
+    if trace := traceparent():
+        own["traceparent"] = trace
     before = [_text(value) for value in values(scope["headers"], b"via")]
     own["Via"] = ", ".join([*before, _VIA])
     return own

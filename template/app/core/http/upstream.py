@@ -28,6 +28,7 @@ from app.core.http.errors import (
 from app.core.http.guard import Guard, GuardedTransport, tls
 from app.core.http.pacing import Pace, RetryBudget
 from app.core.http.settings import HttpSettings
+from app.core.traces.trace import step, traceparent
 
 if TYPE_CHECKING:
     from app.core.registry import CoreSettings
@@ -250,8 +251,9 @@ class Line:
             with attempt:
                 made += 1
                 async with self._turn(end):
-                    request = await self._build(method, path, parts, end)
-                    return await self._attempt(request, auth, read, end)
+                    with step(method, server_address=self.base.host, peer_service=self.name):
+                        request = await self._build(method, path, parts, end)
+                        return await self._attempt(request, auth, read, end)
         raise AssertionError("stamina raises when it gives up")
 
     @asynccontextmanager
@@ -308,7 +310,7 @@ class Line:
         told = {deadline.HEADER: deadline.told(left)}
         if request_id := context.request_id.get():
             told["X-Request-ID"] = request_id
-        if trace := context.traceparent.get():
+        if trace := traceparent():
             told["traceparent"] = trace
         return told
 

@@ -21,6 +21,7 @@ from app.core.jobs.message import Message
 from app.core.jobs.scope import tenant_of_jobs
 from app.core.jobs.task import Task
 from app.core.signals import Signal
+from app.core.traces.trace import traceparent
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -129,7 +130,7 @@ def compose(task: Task[..., Any], arguments: dict[str, Any]) -> Message:
         once=task.once,
         tenant=tenant_of_jobs(),
         request_id=context.request_id.get(),
-        traceparent=context.traceparent.get(),
+        traceparent=traceparent(),
     )
 
 

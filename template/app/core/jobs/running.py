@@ -17,6 +17,7 @@ from app.core.jobs.port import RESULT_KEPT, Outcome, key_of, result_of
 from app.core.jobs.scope import in_scope_of
 from app.core.jobs.task import DEFAULT_RETRIES, TASKS, Task
 from app.core.signals import Signal
+from app.core.traces.trace import failed, job
 
 log = structlog.get_logger(logger_name="app.jobs")
 
@@ -53,6 +54,11 @@ async def run(message: Message, queue: Queue, time_limit: timedelta) -> None:
 
 async def _run(message: Message, queue: Queue, time_limit: timedelta) -> None:
     _enter(message)
+    with job(message.task, message.traceparent):
+        await _attempt(message, queue, time_limit)
+
+
+async def _attempt(message: Message, queue: Queue, time_limit: timedelta) -> None:
     if name := key_of(message):
         await queue.store.release(name, message.id)
     task, started = TASKS.get(message.task), perf_counter()
@@ -61,6 +67,7 @@ async def _run(message: Message, queue: Queue, time_limit: timedelta) -> None:
     except DoneBeforeError:
         log.info("job was done before")
     except Exception as error:  # noqa: BLE001 - whatever user code raises
+        failed(error)
         seconds = perf_counter() - started
         outcome = await _after_failure(task, message, queue, error)
         finished(message.task, outcome, seconds)

@@ -20,6 +20,7 @@ from app.core.piece import Details
 from app.core.redis.address import Address
 from app.core.redis.connection import Client, connected
 from app.core.signals import Signal
+from app.core.traces.trace import step
 
 if TYPE_CHECKING:
     from app.core.registry import CoreSettings
@@ -108,7 +109,7 @@ class Link:
                 asked("refused")
             raise RedisAwayError("Redis does not answer")
         try:
-            with self._breaker.attempt():
+            with self._breaker.attempt(), step("redis", db_system_name="redis"):
                 answer = await self._within_time(question)
         except AWAY as error:
             asked("failed")
