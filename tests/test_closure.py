@@ -45,7 +45,6 @@ TRACES = {
     "external_api": r"external|bybit|api_network",
     "gateway": r"gateway|upstream|8001",
     "encryption": r"master_key",
-    "monitoring": r"metrics",
     "tracing": r"otel",
     "worker": r"worker",
     "celery": r"celery",

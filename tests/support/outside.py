@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, cast
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,7 @@ class _Handler(BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         body = json.loads(sent) if sent else None
-        status, said = type(self).answer(
-            Request(self.command, path, query, cast("Mapping[str, str]", self.headers), body)
-        )
+        status, said = type(self).answer(Request(self.command, path, query, self.headers, body))
         content = b"" if said is None else json.dumps(said).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
