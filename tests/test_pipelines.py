@@ -118,6 +118,15 @@ def test_check_is_all_that_judges_the_code(ci: str, tmp_path: Path) -> None:
         assert f"/{command}" in dry.stdout or f" {command}" in dry.stdout, command
 
 
+def test_pipeline_tests_on_the_vault_of_compose() -> None:
+    _, files = tree(ci="github", vault=True)
+    image = re.compile(r"hashicorp/vault:[\d.]+")
+    [vault] = set(image.findall(files["docker/compose/vault.yml"].decode()))
+    assert image.findall(files[WORKFLOW].decode()) == [vault]
+    _, files = tree(ci="github", vault=False)
+    assert not image.search(files[WORKFLOW].decode())
+
+
 def test_update_takes_the_answers_that_are_there() -> None:
     _, files = tree()
     [command] = re.findall(r"^update:.*\n\t(.*)$", files["Makefile"].decode(), re.MULTILINE)
