@@ -319,6 +319,23 @@ def test_image_runs_alone_without_rights(
             container.remove(force=True)
 
 
+def test_image_for_render_reads_its_secret_files(
+    engine: docker.DockerClient, tmp_path: Path
+) -> None:
+    """On Render they belong to root and group 1000, and nobody else may read them."""
+    with rendered(engine, tmp_path, "sqlite", deploy="render") as stack:
+        stack.compose("build")
+        image = f"{stack.answers['project_slug']}:local"
+        script = """\
+        mkdir --mode=755 /etc/secrets && echo key > /etc/secrets/master.key &&
+        chown root:1000 /etc/secrets/master.key && chmod 640 /etc/secrets/master.key &&
+        exec setpriv --reuid={0} --regid={0} --init-groups cat /etc/secrets/master.key"""
+        command = ["sh", "-c", script.format(USER)]
+        assert engine.containers.run(image, command, user="root", remove=True) == b"key\n"
+        groups = engine.containers.run(image, ["id", "--groups"], remove=True)
+        assert set(groups.split()) == {str(USER).encode(), b"1000"}
+
+
 def health_of(container: Container) -> str:
     """What the engine's own health check of the image says."""
     container.reload()
