@@ -34,6 +34,22 @@ def clone(target: Path) -> Path:
         subprocess.CalledProcessError: this is no git repository.
     """
     subprocess.run(["git", "init", "--quiet", str(target)], check=True)
+    overlay(target)
+    environment = {**os.environ, **IDENTITY}
+    for command in (["add", "--all"], ["commit", "--quiet", "--message", "The work tree"]):
+        subprocess.run(["git", *command], cwd=target, env=environment, check=True)
+    return target
+
+
+def overlay(target: Path) -> None:
+    """Make a clone's files those of the repository as it stands.
+
+    Raises:
+        subprocess.CalledProcessError: this is no git repository.
+    """
+    for kept in target.iterdir():
+        if kept.name != ".git":
+            shutil.rmtree(kept) if kept.is_dir() else kept.unlink()
     listing = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -45,10 +61,6 @@ def clone(target: Path) -> Path:
         if (source := ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target / name)
-    environment = {**os.environ, **IDENTITY}
-    for command in (["add", "--all"], ["commit", "--quiet", "--message", "The work tree"]):
-        subprocess.run(["git", *command], cwd=target, env=environment, check=True)
-    return target
 
 
 def _litter(directory: str, names: list[str]) -> set[str]:

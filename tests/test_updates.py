@@ -1,0 +1,226 @@
+"""Updates, replayed: they equal a fresh service with its owner's work, and lose nothing of it."""
+
+import itertools
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.answers import Resolver
+from tests.support.matrix import Matrix
+from tests.support.template import Answers, Template
+from tests.support.updates import (
+    EDITS,
+    ENOUGH,
+    NEWEST,
+    History,
+    Owner,
+    Replay,
+    after,
+    compiled_once,
+    differences,
+    newest,
+    unresolved,
+)
+
+TEMPLATE = Template()
+MATRIX = Matrix(TEMPLATE)
+PRESETS = TEMPLATE.questions["preset"].choices
+
+OLDEST_COPIER = "copier==9.18.0"
+"""What `_min_copier_version` promises; the newest is what all other tests run."""
+
+NOT_FLIPPED = frozenset({"preset", *MATRIX.texts})
+"""Questions that set the defaults of others only, or whose answers are only printed."""
+
+FOLLOWED_BY_ITS_OWNER = frozenset({"databases", "models", "tenancy"})
+"""Questions whose answers models and migrations show, which are the owner's to change then."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_once() -> Iterator[None]:
+    with compiled_once():
+        yield
+
+
+@pytest.fixture(scope="session")
+def history(tmp_path_factory: pytest.TempPathFactory) -> History:
+    return History(tmp_path_factory.mktemp("history") / "template")
+
+
+@pytest.fixture(scope="session")
+def owner(history: History) -> Owner:
+    return Owner(newest(history))
+
+
+@pytest.mark.parametrize("number", range(ENOUGH))
+def test_an_update_loses_nothing(
+    number: int, history: History, owner: Owner, tmp_path: Path
+) -> None:
+    if number >= len(history.versions):
+        pytest.skip("this clone has fewer earlier versions")
+    version = history.versions[-1 - number]
+    given = {"preset": PRESETS[number % len(PRESETS)]}
+    replay = Replay.of(history, version, given, tmp_path / "service")
+    before, answered = replay.tree, replay.answers
+    for edit in EDITS.values():
+        edit(replay.directory)
+    format_(replay.directory)
+    replay.commit()
+    replay.update()
+
+    assert replay.conflicts() == []
+    assert answered.items() <= replay.answers.items()
+    answers = Resolver(owner.renderer.template).resolve(replay.answers)
+    expected = after(owner.expected(before, answers), EDITS.values(), tmp_path / "expected")
+    assert differences(replay.tree, expected) == []
+
+
+def format_(directory: Path) -> None:
+    """Format a service as its owner's editor does: the foundation's files stay as they are."""
+    command = [sys.executable, "-m", "ruff", "format", "--quiet", "--no-cache", str(directory)]
+    subprocess.run(command, check=True)
+
+
+def flips() -> Iterator[tuple[str, Answers, list[Any]]]:
+    """Give each question, answers to start from, and the values it then takes one by one.
+
+    The start is the last preset from which the question may have the most of its values.
+    """
+    for question in TEMPLATE.asked:
+        if question.name in NOT_FLIPPED:
+            continue
+        ways = [(preset, ways_of(preset, question.name)) for preset in reversed(PRESETS)]
+        preset, values = max(ways, key=lambda way: len(way[1]))
+        yield question.name, {"preset": preset}, [*values[1:], values[0]]
+
+
+def ways_of(preset: str, name: str) -> list[Any]:
+    """List the values that a question may have while all else stays, the present one first."""
+    start = MATRIX.resolver.resolve({"preset": preset})
+    recorded = {each.name: start[each.name] for each in TEMPLATE.asked}
+    values = sorted(MATRIX.values(TEMPLATE.questions[name]), key=lambda each: each != start[name])
+    return [value for value in values if is_legal({**recorded, name: value})]
+
+
+def is_legal(answers: Answers) -> bool:
+    """Whether Copier would take these answers."""
+    try:
+        return MATRIX.resolver.resolve(answers).items() >= answers.items()
+    except ValueError:
+        return False
+
+
+FLIPS = {name: (start, values) for name, start, values in flips()}
+
+
+def test_every_answer_is_flipped() -> None:
+    for name, (_, values) in FLIPS.items():
+        assert set(values) == set(MATRIX.values(TEMPLATE.questions[name])), name
+
+
+@pytest.mark.parametrize("name", FLIPS)
+def test_an_answer_is_flipped_and_flipped_back(
+    name: str, history: History, owner: Owner, tmp_path: Path
+) -> None:
+    start, values = FLIPS[name]
+    replay = Replay.of(history, NEWEST, start, tmp_path / "service")
+    before = replay.tree
+    for edit in EDITS.values():
+        edit(replay.directory)
+    replay.commit()
+    for number, value in enumerate(values):
+        replay.update(**{name: value})
+        assert replay.conflicts() == [], value
+        assert replay.answers[name] == value
+        answers = Resolver(owner.renderer.template).resolve(replay.answers)
+        expected = owner.expected(before, answers)
+        place = tmp_path / f"expected{number}"
+        assert differences(replay.tree, after(expected, EDITS.values(), place)) == [], value
+        assert name in FOLLOWED_BY_ITS_OWNER or unresolved(replay.tree) == [], value
+        replay.commit()
+
+
+def test_the_oldest_copier_updates_too(history: History, owner: Owner, tmp_path: Path) -> None:
+    replay = Replay.of(history, NEWEST, {"preset": "minimal"}, tmp_path / "service")
+    before = replay.tree
+    command = ["uv", "tool", "run", "--quiet", "--python", sys.executable, "--from", OLDEST_COPIER]
+    command += ["copier", "update", "--defaults", "--quiet", "--vcs-ref", NEWEST]
+    subprocess.run(
+        [str(Path(sys.executable).with_name("uv")), *command[1:], "--data", "redis=true"],
+        cwd=replay.directory,
+        check=True,
+    )
+    answers = Resolver(owner.renderer.template).resolve({**replay.answers, "redis": True})
+    assert replay.answers["redis"] is True
+    assert differences(replay.tree, owner.expected(before, answers)) == []
+    assert OLDEST_COPIER.endswith(str(TEMPLATE.settings["min_copier_version"]))
+
+
+def test_questions_and_choices_only_grow(history: History) -> None:
+    for version in history.versions:
+        assert shrunk(yaml.safe_load(history.read(version, "copier.yml"))) == [], version
+
+
+def test_what_shrinks_is_seen() -> None:
+    document = yaml.safe_load((TEMPLATE.root / "copier.yml").read_text("utf-8"))
+    document["gone"] = {"type": "bool", "default": False}
+    document["ci"]["choices"].append("jenkins")
+    document["_exclude"] = ["/other"]
+    document["_skip_if_exists"].append("/mine.py")
+    assert shrunk(document) == [
+        "_exclude is another",
+        "_skip_if_exists has no /mine.py any more",
+        "ci cannot be jenkins any more",
+        "gone is not asked any more",
+    ]
+
+
+def shrunk(earlier: dict[str, Any]) -> list[str]:
+    """Name what an earlier copier.yml promised and this one does not keep."""
+    now = yaml.safe_load((TEMPLATE.root / "copier.yml").read_text("utf-8"))
+    found = [
+        f"{name} has no {line} any more"
+        for name in ("_skip_if_exists",)
+        for line in earlier[name]
+        if line not in now[name]
+    ]
+    found += [f"{name} is another" for name in ("_exclude",) if earlier[name] != now[name]]
+    for name, question in earlier.items():
+        if name.startswith("_"):
+            continue
+        if name not in now:
+            found.append(f"{name} is not asked any more")
+            continue
+        gone = set(chosen(question)) - set(chosen(now[name]))
+        found += [f"{name} cannot be {value} any more" for value in sorted(map(str, gone))]
+    return sorted(found)
+
+
+def chosen(question: dict[str, Any]) -> Iterator[Any]:
+    """Give the values among which a question lets choose."""
+    choices = question.get("choices", ())
+    yield from choices.values() if isinstance(choices, dict) else choices
+
+
+def test_a_conflict_is_seen(history: History, tmp_path: Path) -> None:
+    replay = Replay.of(history, NEWEST, {"preset": "minimal"}, tmp_path / "service")
+    project = replay.directory / "pyproject.toml"
+    lines = project.read_text("utf-8").splitlines(keepends=True)
+    mark = next(number for number, line in enumerate(lines) if '"aiosqlite' in line)
+    lines[mark] = '    "aiosqlite>=0.1",\n'
+    project.write_text("".join(lines), "utf-8")
+    replay.commit()
+    replay.update(database="postgresql")
+    assert replay.conflicts()
+
+
+def test_edits_are_edits(owner: Owner, tmp_path: Path) -> None:
+    tree = dict(owner.renderer.tree(MATRIX.resolver.resolve({"preset": "standard"})))
+    places = (tmp_path / f"edit{number}" for number in itertools.count())
+    for name, edit in EDITS.items():
+        assert differences(after(tree, [edit], next(places)), tree), name
