@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import itertools
 import json
 import re
 import subprocess
@@ -19,6 +20,7 @@ from tests.support.contents import BranchRecorder, Contents
 from tests.support.matrix import Matrix
 from tests.support.render import Renderer
 from tests.support.template import SUFFIX, Template
+from tests.support.worktree import copy_template
 
 TEMPLATE = Template()
 MATRIX = Matrix(TEMPLATE)
@@ -96,6 +98,16 @@ def leftovers(text: str) -> Iterator[str]:
 )
 def test_untidy_is_seen(text: str) -> None:
     assert list(untidy("README.md", text))
+
+
+def test_untidy_parts_are_seen(tmp_path: Path) -> None:
+    template = Template(copy_template(tmp_path))
+    with (template.directory / "README.md.jinja").open("a", encoding="utf-8") as readme:
+        readme.write("\n{% if 'vault' in active %}\nWith Vault.\n\n{% endif %}\n")
+    contents = Contents(Matrix(template), Renderer(template)).of("README.md")
+    assert {*itertools.chain(*(untidy("README.md", content.text) for content in contents))} == {
+        "does not end with exactly one newline"
+    }
 
 
 @pytest.mark.parametrize("text", ["{% if a %}", "{{ a }}", "{# a #}", "a %}"])

@@ -1,6 +1,6 @@
 """Everything that a file of a rendered service can say, over all legal combinations."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -10,7 +10,10 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from tests.support.matrix import Matrix
 from tests.support.render import Renderer
-from tests.support.template import SUFFIX, Answers
+from tests.support.template import END, SUFFIX, Answers, Block
+
+PROSE = (".md", ".example")
+"""Files of which each line is read by itself."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,12 @@ class Contents:
         """List what a file says in the combinations that have it.
 
         The answers file repeats every answer, so it has as many contents as there are
-        combinations: for it, those that show each pair of answers stand for all.
+        combinations: for it, those that show each pair of answers stand for all. Files whose
+        lines are read by themselves are taken apart where a line always stands: whether they are
+        tidy on one side of it does not depend on the other, and whole they have too many contents.
         """
+        if path.endswith(PROSE) and self.renderer.sources[path].endswith(SUFFIX):
+            return [content for part in self._parts(path) for content in part]
         found: dict[bytes, Answers] = {}
         for answers in self._combinations(path):
             if not self.renderer.excluded(answers)(path):
@@ -52,16 +59,37 @@ class Contents:
         Printed answers change nothing but where they are printed, so each is seen once and they
         are not crossed with the pieces.
         """
-        template, matrix = self.renderer.template, self.matrix
+        template = self.renderer.template
         read = [template.reads(self.renderer.sources[path]) for path in paths]
         names = frozenset[str]().union(*(names for names, _ in read))
         pieces = frozenset[str]().union(*(pieces for _, pieces in read))
         owners = [owner.name for path in paths if (owner := template.owner(path))]
-        for projection in matrix.projections(names - matrix.free, pieces=pieces):
+        yield from self._ways(names, pieces, owners)
+
+    def _ways(
+        self, names: frozenset[str], pieces: Iterable[str], owners: Iterable[str]
+    ) -> Iterator[Answers]:
+        for projection in self.matrix.projections(names - self.matrix.free, pieces=pieces):
             yield projection.answers
-        for name in sorted(names & matrix.free):
-            for projection in matrix.projections((name,), pieces=owners):
+        for name in sorted(names & self.matrix.free):
+            for projection in self.matrix.projections((name,), pieces=owners):
                 yield projection.answers
+
+    def _parts(self, path: str) -> Iterator[list[Content]]:
+        """List what each part of a text says, from one line that always stands to the next."""
+        template, name = self.renderer.template, self.renderer.sources[path]
+        owner = template.owner(path)
+        always = {owner.name} if owner else set[str]()
+        for number, blocks in enumerate(parts_of(template.blocks(name)), start=1):
+            source = "".join(map(_source, blocks))
+            pieces = {block.piece for block in blocks if block.piece} | always
+            names = template.asked_behind(template.variables(source) - {"active"})
+            found: dict[str, Answers] = {}
+            for answers in self._ways(names, pieces, always):
+                if always <= {*answers["active"]}:
+                    text = self.renderer.text(source, f"{name}, part {number}{SUFFIX}", answers)
+                    found.setdefault(text, answers)
+            yield [Content(text, answers) for text, answers in found.items()]
 
     def _combinations(self, path: str) -> Iterable[Answers]:
         name = self.renderer.sources[path]
@@ -69,6 +97,25 @@ class Contents:
         if name.endswith(SUFFIX) and "_copier_answers" in template.variables(template.read(name)):
             return self._sample()
         return self.combinations(path)
+
+
+def parts_of(blocks: Iterable[Block]) -> Iterator[list[Block]]:
+    """Cut a text at the lines that always stand and are not empty; each is in both its parts."""
+    part: list[Block] = []
+    for block in blocks:
+        lines = list(block.lines)
+        last = max((number for number, line in enumerate(lines) if line), default=-1)
+        if block.piece or last < 0:
+            part.append(block)
+            continue
+        yield [*part, Block(None, tuple(lines[: last + 1]))]
+        part = [Block(None, tuple(lines[last:]))]
+    yield part
+
+
+def _source(block: Block) -> str:
+    text = "".join(f"{line}\n" for line in block.lines)
+    return f"{{% if '{block.piece}' in active %}}\n{text}{END}\n" if block.piece else text
 
 
 class BranchRecorder(SandboxedEnvironment):

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Template as JinjaTemplate
 from jinja2.sandbox import SandboxedEnvironment
 
 from tests.support.answers import Resolver
@@ -41,6 +42,7 @@ class Renderer:
         self.template = template
         self.environment = make_environment(template.root, template.settings["envops"], environment)
         self._contents: dict[tuple[str, ...], bytes] = {}
+        self._texts: dict[tuple[str, str], JinjaTemplate] = {}
         self._resolver = Resolver(template)
         self._pieces: dict[str, frozenset[str] | None] = {}
         self._excludes: dict[tuple[str, ...], Callable[[str], bool]] = {}
@@ -98,6 +100,22 @@ class Renderer:
             jinja = self.environment.get_template(self._template_path(name))
             self._contents[key] = jinja.render(self._context(answers)).encode()
         return self._contents[key]
+
+    def text(self, source: str, name: str, answers: Answers) -> str:
+        """Render a text of the template's, such as a part of a file.
+
+        Args:
+            source: what to render.
+            name: what messages call it.
+            answers: complete, as a `Resolver` gives them.
+        """
+        if (source, name) not in self._texts:
+            code = self.environment.compile(source, name=name)
+            made = self.environment.template_class
+            self._texts[source, name] = made.from_code(
+                self.environment, code, self.environment.globals
+            )
+        return self._texts[source, name].render(self._context(answers))
 
     def mode(self, path: str) -> int:
         """Give the permission bits of a rendered file."""
