@@ -51,7 +51,9 @@ class History:
             _git(
                 self.root, "fetch", "--quiet", f"file://{ROOT}", f"refs/tags/{tag}:refs/tags/{tag}"
             )
-        commits = _git(self.root, "log", "--format=%H", "HEAD~1", "--", *RENDERED).split()
+        commits = _git(
+            self.root, "log", "--first-parent", "--format=%H", "HEAD~1", "--", *RENDERED
+        ).split()
         wanted = commits[: max(0, ENOUGH - len(released))]
         tags = [f"v0.0.{number}" for number, _ in enumerate(wanted, start=1)]
         for tag, commit in zip(tags, reversed(wanted), strict=True):
