@@ -16,9 +16,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.core.audit import audit_refusal
 from app.core.piece import Piece
 from app.core.problems import PROBLEM_MEMBERS, problem_response
+from app.core.signals import Signal
 from app.core.web.routes import allowed_methods
 
 log = structlog.get_logger(logger_name="app.errors")
+
+unexpected: Signal[[Exception]] = Signal()
+"""Told of each failure that nobody expected: of a request answered by 500, of a job given up."""
 
 MOST_ERRORS = 50
 """How many faults of a request are listed: a body of unknown fields must not make a huge answer."""
@@ -224,8 +228,9 @@ class ErrorBoundary:
 
         try:
             await self.app(scope, receive, watch)
-        except Exception:
+        except Exception as error:
             log.exception("unhandled exception", method=scope["method"], path=scope["path"])
+            unexpected(error)
             if started:
                 raise
             response = problem_response(

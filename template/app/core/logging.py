@@ -132,7 +132,7 @@ def _dump_text(event: Any, **options: Any) -> str:
 
 def _as_text(value: Any) -> str:
     try:
-        return _clean_text(str(value))
+        return clean_text(str(value))
     except Exception:  # noqa: BLE001 - a log line must never fail
         return f"<{type(value).__name__}>"
 
@@ -166,7 +166,7 @@ def _clean(name: str, value: Any, depth: int = 0) -> Any:
     if _SECRET_NAME.search(name):
         return REDACTED
     if isinstance(value, str):
-        return _clean_text(value)
+        return clean_text(value)
     if depth < _DEEPEST and isinstance(value, dict):
         return {key: _clean(str(key), each, depth + 1) for key, each in value.items()}
     if depth < _DEEPEST and isinstance(value, list | tuple):
@@ -174,7 +174,8 @@ def _clean(name: str, value: Any, depth: int = 0) -> Any:
     return value
 
 
-def _clean_text(text: str) -> str:
+def clean_text(text: str) -> str:
+    """Take secrets out of a text, and cut off what nobody reads."""
     if len(text) > _LONGEST:
         text = f"{text[:_LONGEST]}… ({len(text)} characters)"
     if "://" in text:

@@ -25,6 +25,7 @@ CLAIMED_SECONDS = 600.0
 """How far the clocks of two machines may be apart, and how late a time may still be claimed."""
 LATE = timedelta(seconds=CLAIMED_SECONDS / 2)
 """What could not be enqueued in time, since Redis was away, is skipped after this."""
+_AGAIN_SECONDS = 0.5
 
 
 async def tick(queue: Queue, since: dict[str, datetime]) -> None:
@@ -108,8 +109,19 @@ async def going_on(*work: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         for task in tasks:
-            with suppress(asyncio.CancelledError):
-                await task
+            await _end(task)
+
+
+async def _end(task: "asyncio.Task[None]") -> None:
+    """Wait for a task that was cancelled, and cancel it again if it goes on.
+
+    A library may take the first time for a lost connection.
+    """
+    while not task.done():
+        await asyncio.wait([task], timeout=_AGAIN_SECONDS)
+        task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 async def _go_on(work: Callable[[], Awaitable[None]]) -> None:

@@ -10,6 +10,7 @@ import structlog
 
 from app.core import context
 from app.core.database.types import utc_now
+from app.core.errors import unexpected
 from app.core.jobs.backends.base import Queue
 from app.core.jobs.message import Message
 from app.core.jobs.outbox import DoneBeforeError, remember
@@ -132,6 +133,7 @@ async def _after_failure(
     retries = task.retries if task else DEFAULT_RETRIES
     if message.attempt > retries.times:
         log.error("job given up", attempt=message.attempt, exc_info=error)
+        unexpected(error)
         await _keep(task, message, queue, Outcome(failed=True))
         return "given_up"
     seconds = retries.wait(message.attempt)

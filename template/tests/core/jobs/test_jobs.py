@@ -18,7 +18,7 @@ from app.config import Settings
 from app.core import context, deadline
 from app.core.discovery import import_submodules
 from app.core.jobs import Job, JobFailedError, Outbox, Retries, enqueue, task
-from app.core.jobs.attendance import LATE, enqueue_due, tick
+from app.core.jobs.attendance import LATE, enqueue_due, going_on, tick
 from app.core.jobs.finding import find_tasks
 from app.core.jobs.message import LONGEST_ID, Message, id_of
 from app.core.jobs.outbox import OUTBOXES
@@ -522,6 +522,28 @@ async def test_the_outbox_takes_only_what_can_be_done_once(
     async with database.session_context() as session:
         with pytest.raises(TypeError, match="must take a session"):
             await outbox.add(session, take_too_long)
+
+
+async def test_what_misses_that_it_is_to_end_is_told_again() -> None:
+    missed = False
+
+    async def work() -> None:
+        nonlocal missed
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if missed:
+                    raise
+                missed = True
+
+    async def block() -> None:
+        async with going_on(work):
+            await asyncio.sleep(0)
+
+    ended, _ = await asyncio.wait([asyncio.create_task(block())], timeout=5)
+    assert missed
+    assert ended
 
 
 async def test_health_counts_jobs(service: FastAPI) -> None:

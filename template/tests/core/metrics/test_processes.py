@@ -18,7 +18,7 @@ from tests.core.plugin import Addresses
 from tests.core.serving import Server, running
 
 AT_ONCE = 8
-PATIENCE = 20
+PATIENCE = 60
 ROUTE = "/api/v1/seen"
 
 

@@ -1,0 +1,1 @@
+"""Reports of what nobody expected, to Sentry or what speaks its protocol."""
