@@ -28,6 +28,18 @@ RENDERER = Renderer(TEMPLATE)
 ME = "/api/v1/auth/me"
 
 
+OF_ACCOUNTS = (b"auth.local", b"pwdlib", b"argon2", b'"users"', b'"/login"', b'"/register"')
+"""What only a service says that has users of its own."""
+
+
+@pytest.mark.parametrize("auth", TEMPLATE.questions["auth"].choices)
+def test_only_local_sign_in_brings_accounts(auth: str) -> None:
+    tree = RENDERER.tree(Resolver(TEMPLATE).resolve({"auth": auth}))
+    run = [text for path, text in tree.items() if path.startswith(("app/", "migrations/", "pyp"))]
+    found = [word for word in OF_ACCOUNTS if any(word in text for text in run)]
+    assert found == (list(OF_ACCOUNTS) if auth == "local" else [])
+
+
 @pytest.fixture(scope="module")
 def provider() -> Iterator[Provider]:
     try:

@@ -187,6 +187,43 @@ def test_worker_is_missed(line: str, tmp_path: Path) -> None:
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
 
 
+NET = "app/core/tenancy/net.py"
+NETS = {
+    "repositories": (
+        "app/core/tenancy/owned.py",
+        "yield cls.tenant_id == current_tenant()",
+        "yield cls.tenant_id == cls.tenant_id",
+    ),
+    "sessions": (NET, 'event.listen(ServiceSession, "do_orm_execute", _confine)', "pass"),
+    "stamp": (NET, 'event.listen(ServiceSession, "before_flush", _stamp)', "pass"),
+    "refusal": (NET, "    refuse_unconfined(state)\n", ""),
+}
+"""The nets between tenants, and what is left when each is taken away."""
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_net_is_missed(net: str, tmp_path: Path) -> None:
+    path, spread, taken_away = NETS[net]
+    source = LOCAL[path].decode()
+    assert spread in source
+    RENDERER.write(LOCAL, tmp_path)
+    (tmp_path / path).write_text(source.replace(spread, taken_away, 1), "utf-8")
+    done = own_tests(tmp_path, "tests/core/test_tenancy.py", "tests/core/test_refusal.py")
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
+
+
+def test_row_security_is_missed(place: Path) -> None:
+    given = {"preset": "minimal", "database": "postgresql", "auth": "oidc", "tenancy": True}
+    tree = RENDERER.tree(Resolver(TEMPLATE).resolve(given))
+    path, policy = "app/core/database/row_security_migrations.py", "USING ({mine} OR {across})"
+    source = tree[path].decode()
+    assert policy in source
+    RENDERER.write(tree, place)
+    (place / path).write_text(source.replace(policy, "USING (true)"), "utf-8")
+    done = own_tests(place, "tests/core/test_row_security.py")
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
+
+
 def test_settings_of_the_outside_api_are_missed(tmp_path: Path) -> None:
     given = {"preset": "minimal", "external_api": "bybit"}
     tree = RENDERER.tree(Resolver(TEMPLATE).resolve(given))

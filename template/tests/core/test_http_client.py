@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 import stamina
+import structlog
 from fastapi import APIRouter
 from httpx2 import Auth, LocalProtocolError, Request, Response
 from pydantic import BaseModel
@@ -29,6 +30,7 @@ from app.core.http import (
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
+from app.core.http import upstream as upstream_module
 from app.core.http.guard import Guard
 from app.core.http.pacing import Pace, RetryBudget
 from app.core.http.upstream import calling, states
@@ -151,7 +153,11 @@ async def test_a_request_carries_its_id_trace_and_deadline_through_the_service(
     assert int(second["x-request-timeout"]) > 5000
 
 
-async def test_an_answer_is_not_logged(upstream: MakeUpstream, other: Neighbour) -> None:
+async def test_an_answer_is_not_logged(
+    upstream: MakeUpstream, other: Neighbour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A logger keeps the configuration that it has met first.
+    monkeypatch.setattr(upstream_module, "log", structlog.get_logger(logger_name="app.http"))
     other.reaction = answering(body=b'{"price": "swordfish"}')
     with capture_logs() as logs, pytest.raises(UpstreamFailedError):
         await upstream().read(Price, "POST", "/x")
