@@ -120,14 +120,15 @@ def changing(place: Callable[[Object], Any], **values: Any) -> Callable[[Object]
 
 container, pod = spec_of("container"), spec_of("pod")
 PRIVILEGED = {"privileged": True}
+FORBIDDEN = 'forbidden: violates PodSecurity "restricted'
 FAULTS: dict[str, tuple[str, Callable[[Object], object], str]] = {
-    "privileged": ("Pod", changing(container, securityContext=PRIVILEGED), "PodSecurity"),
-    "root": ("Pod", changing(pod, securityContext={"runAsUser": 0}), "PodSecurity"),
-    "host network": ("Pod", changing(pod, hostNetwork=True), "PodSecurity"),
+    "privileged": ("Pod", changing(container, securityContext=PRIVILEGED), FORBIDDEN),
+    "root": ("Pod", changing(pod, securityContext={"runAsUser": 0}), FORBIDDEN),
+    "host network": ("Pod", changing(pod, hostNetwork=True), FORBIDDEN),
     "privileged Deployment": (
         "Deployment",
         changing(container, securityContext=PRIVILEGED),
-        "PodSecurity",
+        "would violate PodSecurity",
     ),
     "selector": (
         "Deployment",

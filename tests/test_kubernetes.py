@@ -509,6 +509,28 @@ def judge(schema: Path, objects: list[Object], directory: Path) -> subprocess.Co
     )
 
 
+def test_secrets_are_never_committed(tmp_path: Path) -> None:
+    answers = SERVICES.resolve(RICH["postgresql"])
+    RENDERER.write(RENDERER.tree(answers), tmp_path)
+    shared = {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()}
+    supply_secrets(tmp_path)
+    place = Path(PLACE, "overlays/production")
+    secret = {place / name for name in ("migration.env", "master-key", "secrets.env")}
+    (tmp_path / place / "secrets.env").touch()
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    listed = subprocess.run(
+        ["git", "-c", "core.excludesFile=", "ls-files", "--others", "--exclude-standard"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    kept = set(map(Path, listed.stdout.splitlines()))
+    assert all((tmp_path / path).is_file() for path in secret)
+    assert not kept & secret
+    assert {path for path in shared if path.parts[0] == "deploy"} <= kept
+
+
 def test_rules_are_those_of_prometheus() -> None:
     """`python -m tools.prometheus_rules` writes them anew."""
     for path, text in written().items():
