@@ -53,6 +53,7 @@ RICH: dict[str, Answers] = {
         "external_api": "bybit",
         "gateway": True,
         "tenancy": True,
+        "tracing": True,
         "vault": True,
         "worker": "taskiq",
     },

@@ -20,6 +20,7 @@ POLICIES = {
     "vault": "to-vault",
     "monitoring": "from-prometheus",
     "monitored_worker": "from-prometheus-to-workers",
+    "tracing": "to-collector",
 }
 """The network policies of pieces."""
 
@@ -32,7 +33,7 @@ RULES = {
 }
 """The rules for Prometheus of pieces."""
 
-DEPLOYED = frozenset({"vault", "encryption", "monitoring", "monitored_worker"})
+DEPLOYED = frozenset({"vault", "encryption", "monitoring", "monitored_worker", "tracing"})
 """Pieces that the overlay for development goes without."""
 
 HOSTS = {
@@ -132,6 +133,9 @@ def _deployed(overlay: Overlay) -> Iterator[str]:
         )
         if keeps_key != ("encryption" in overlay.active and workload.component != "migrate"):
             yield f"{workload.name} and the master key: {keeps_key}"
+        traced = settings.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").endswith(":4318")
+        if traced != ("tracing" in overlay.active):
+            yield f"{workload.name} and its traces: {traced}"
     yield from _monitored(overlay)
 
 
