@@ -156,6 +156,12 @@ VALIDATORS = (
         "shellcheck", ("shellcheck",), (VAULT_SCRIPT,), ('"$(dirname "$0")"', "$(dirname $0)")
     ),
     Validator(
+        "shellcheck-deploy",
+        ("shellcheck",),
+        ("deploy/kubernetes/deploy.sh",),
+        ('"$overlays/$overlay/kustomization.yaml"', "$overlays/$overlay/kustomization.yaml"),
+    ),
+    Validator(
         "pre-commit", ("pre-commit", "validate-config"), (HOOKS,), ("repo: local", "repos: local")
     ),
 )

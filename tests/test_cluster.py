@@ -26,7 +26,7 @@ SERVICES = Overlays(MATRIX, Renderer(TEMPLATE))
 PLATFORM = SERVICES.resolve({"preset": "platform"})
 
 OPERATORS = {
-    "monitoring.coreos.com": ("v1", ("ServiceMonitor", "PrometheusRule")),
+    "monitoring.coreos.com": ("v1", ("ServiceMonitor", "PodMonitor", "PrometheusRule")),
     "external-secrets.io": ("v1", ("ExternalSecret",)),
 }
 LENIENT = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
@@ -120,14 +120,15 @@ def changing(place: Callable[[Object], Any], **values: Any) -> Callable[[Object]
 
 container, pod = spec_of("container"), spec_of("pod")
 PRIVILEGED = {"privileged": True}
+FORBIDDEN = 'forbidden: violates PodSecurity "restricted'
 FAULTS: dict[str, tuple[str, Callable[[Object], object], str]] = {
-    "privileged": ("Pod", changing(container, securityContext=PRIVILEGED), "PodSecurity"),
-    "root": ("Pod", changing(pod, securityContext={"runAsUser": 0}), "PodSecurity"),
-    "host network": ("Pod", changing(pod, hostNetwork=True), "PodSecurity"),
+    "privileged": ("Pod", changing(container, securityContext=PRIVILEGED), FORBIDDEN),
+    "root": ("Pod", changing(pod, securityContext={"runAsUser": 0}), FORBIDDEN),
+    "host network": ("Pod", changing(pod, hostNetwork=True), FORBIDDEN),
     "privileged Deployment": (
         "Deployment",
         changing(container, securityContext=PRIVILEGED),
-        "PodSecurity",
+        "would violate PodSecurity",
     ),
     "selector": (
         "Deployment",
@@ -263,19 +264,14 @@ class Controllers(threading.Thread):
 
 
 def deploy(
-    cluster: Cluster, directory: Path, tag: str, *options: str, outcome: str = "Complete"
+    cluster: Cluster, directory: Path, *arguments: str, outcome: str = "Complete"
 ) -> tuple[subprocess.CompletedProcess[str], Controllers]:
-    """Deploy an image of a rendered service as its README says."""
-    place = directory / PLACE
-    file = place / "overlays/production/kustomization.yaml"
-    lines = file.read_text("utf-8").splitlines(keepends=True)
-    changed = [f'    newTag: "{tag}"\n' if "newTag:" in line else line for line in lines]
-    file.write_text("".join(changed), "utf-8")
+    """Deploy a rendered service as its README says."""
     controllers = Controllers(cluster, PLATFORM["project_slug"], outcome)
     controllers.start()
     try:
         ran = subprocess.run(
-            ["sh", str(place / "deploy.sh"), "production", *options],
+            [str(directory / PLACE / "deploy.sh"), "production", *arguments],
             env={**os.environ, "KUBECONFIG": str(directory / "kubeconfig")},
             capture_output=True,
             text=True,
@@ -293,24 +289,26 @@ def test_deploying_migrates_first(cluster: Cluster, tmp_path: Path) -> None:
         pytest.skip("no kubectl")
     SERVICES.render(PLATFORM, tmp_path)
     kubeconfig(cluster, tmp_path / "kubeconfig")
-    image = f"registry.example.com/{PLATFORM['project_slug']}"
+    overlay = f"registry.example.com/{PLATFORM['project_slug']}:0.1.0"
+    tagged, pinned = "registry.example.com/team/service:2", f"ghcr.io/service@sha256:{'a' * 64}"
 
-    first, controllers = deploy(cluster, tmp_path, "1")
+    first, controllers = deploy(cluster, tmp_path)
     assert first.returncode == 0, first.stderr
     assert controllers.images_while_migrating == [set()]
-    assert controllers.images() == {f"{image}:1"}
+    assert controllers.images() == {overlay}
 
-    failed, controllers = deploy(cluster, tmp_path, "2", outcome="Failed")
+    failed, controllers = deploy(cluster, tmp_path, tagged, outcome="Failed")
     assert failed.returncode == 1
     assert "The migrations failed" in failed.stderr
-    assert controllers.images() == {f"{image}:1"}
+    assert controllers.images() == {overlay}
 
-    second, controllers = deploy(cluster, tmp_path, "3")
+    second, controllers = deploy(cluster, tmp_path, tagged)
     assert second.returncode == 0, second.stderr
-    assert controllers.images_while_migrating == [{f"{image}:1"}]
-    assert controllers.images() == {f"{image}:3"}
+    assert controllers.images_while_migrating == [{overlay}]
+    assert controllers.images() == {tagged}
 
-    back, controllers = deploy(cluster, tmp_path, "1", "without-migrations")
-    assert back.returncode == 0, back.stderr
+    other, controllers = deploy(cluster, tmp_path, pinned, "without-migrations")
+    assert other.returncode == 0, other.stderr
     assert controllers.images_while_migrating == []
-    assert controllers.images() == {f"{image}:1"}
+    assert controllers.images() == {pinned}
+    assert not list((tmp_path / PLACE / "overlays").glob("deploying-*"))

@@ -35,7 +35,11 @@ OWN_NAMES = ("app", "docker", "migrations", "tests")
 PORT_BASES = (1024, 1025, 4999, 5200, 33_333, 63_999, 64_000)
 JINJA = re.compile(r"\{[%#]|(?<!\$)\{\{")
 PYTHON_JINJA = re.compile(r"\{%")
-OTHER_TEMPLATES = "deploy/monitoring/"
+OTHER_TEMPLATES = (
+    "deploy/monitoring/",
+    "deploy/kubernetes/components/monitoring/rules/",
+    "deploy/kubernetes/components/worker-monitoring/rules/",
+)
 """Where Prometheus, Grafana and Vector have templates of their own: {{ $labels.route }}."""
 
 

@@ -3,8 +3,10 @@
 kustomize says nothing when a patch has no target, or changes what nobody reads.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from tests.support.overlays import Overlay
 from tests.support.references import Workload
@@ -17,10 +19,21 @@ POLICIES = {
     "gateway": "to-upstreams",
     "vault": "to-vault",
     "monitoring": "from-prometheus",
+    "monitored_worker": "from-prometheus-to-workers",
+    "tracing": "to-collector",
 }
 """The network policies of pieces."""
 
-DEPLOYED = frozenset({"vault", "encryption", "monitoring"})
+RULES = {
+    "monitoring": {"database", "http", "jobs", "service", "slo", "upstreams"},
+    "monitored_auth": {"identity"},
+    "monitored_redis": {"redis"},
+    "monitored_vault": {"vault"},
+    "monitored_worker": {"worker"},
+}
+"""The rules for Prometheus of pieces."""
+
+DEPLOYED = frozenset({"vault", "encryption", "monitoring", "monitored_worker", "tracing"})
 """Pieces that the overlay for development goes without."""
 
 HOSTS = {
@@ -36,8 +49,7 @@ def missing(overlay: Overlay) -> Iterator[str]:
     """Say which of the expected effects are not there."""
     yield from _everywhere(overlay)
     yield from _of_the_database(overlay)
-    if overlay.name != "development":
-        yield from _deployed(overlay)
+    yield from _servers(overlay) if overlay.name == "development" else _deployed(overlay)
 
 
 def _everywhere(overlay: Overlay) -> Iterator[str]:
@@ -86,6 +98,19 @@ def _of_the_database(overlay: Overlay) -> Iterator[str]:
             yield f"{workload.name} has a wrong idea of /data"
 
 
+def _servers(overlay: Overlay) -> Iterator[str]:
+    """In development the addresses of servers lead to those of the same namespace."""
+    names = {each["metadata"]["name"] for each in overlay.manifests.of("Service")}
+    for workload in overlay.of_the_service:
+        for name, value in overlay.settings(workload).items():
+            host = urlsplit(value).hostname
+            if re.search("(DATABASE|REDIS)_URL", name) and host is not None and host not in names:
+                yield f"{workload.name}: {name} leads to {host}, which is not there"
+    servers = {each["metadata"]["name"] for each in overlay.manifests.of("StatefulSet")}
+    if servers != names - {"api"}:
+        yield f"the servers are {sorted(servers)}"
+
+
 def _deployed(overlay: Overlay) -> Iterator[str]:
     for workload in overlay.of_the_service:
         settings = overlay.settings(workload)
@@ -108,9 +133,27 @@ def _deployed(overlay: Overlay) -> Iterator[str]:
         )
         if keeps_key != ("encryption" in overlay.active and workload.component != "migrate"):
             yield f"{workload.name} and the master key: {keeps_key}"
-    monitored = bool(overlay.manifests.of("ServiceMonitor"))
-    if monitored != ("monitoring" in overlay.active):
-        yield f"Prometheus is {'' if monitored else 'not '}told of the API"
+        traced = settings.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").endswith(":4318")
+        if traced != ("tracing" in overlay.active):
+            yield f"{workload.name} and its traces: {traced}"
+    yield from _monitored(overlay)
+
+
+def _monitored(overlay: Overlay) -> Iterator[str]:
+    for kind, piece in (("ServiceMonitor", "monitoring"), ("PodMonitor", "monitored_worker")):
+        if bool(overlay.manifests.of(kind)) != (piece in overlay.active):
+            yield f"{kind} is {'not ' * (piece in overlay.active)}there"
+    expected = set[str]().union(
+        *(names for piece, names in RULES.items() if piece in overlay.active)
+    )
+    rules = {each["metadata"]["name"] for each in overlay.manifests.of("PrometheusRule")}
+    if rules != expected:
+        yield f"the rules for Prometheus are {sorted(rules)}"
+    for workload in overlay.of_the_service:
+        if workload.component == "worker":
+            serves = overlay.settings(workload).get("METRICS_PORT") == "9100"
+            if (serves and 9100 in workload.ports) != ("monitored_worker" in overlay.active):
+                yield f"{workload.name} and its figures: {serves}"
 
 
 def _secrets(overlay: Overlay, workload: Workload) -> set[str]:

@@ -240,6 +240,17 @@ def monitors_find_services(manifests: Manifests) -> Iterator[str]:
                 yield f"ServiceMonitor asks at {endpoint['port']}, which the Service lacks"
 
 
+def monitors_find_pods(manifests: Manifests) -> Iterator[str]:
+    """Prometheus is led to pods that listen where it asks."""
+    for monitor in manifests.of("PodMonitor"):
+        workloads = manifests.selected(monitor["spec"]["selector"])
+        if not workloads:
+            yield f"PodMonitor {monitor['metadata']['name']} selects no pod"
+        for endpoint in monitor["spec"]["podMetricsEndpoints"]:
+            if not all(endpoint["port"] in workload.ports for workload in workloads):
+                yield f"PodMonitor asks at {endpoint['port']}, where nobody listens"
+
+
 def references_exist(manifests: Manifests) -> Iterator[str]:
     """Whatever is referred to by its name is there."""
     made = {(each["kind"], each["metadata"]["name"]) for each in manifests.objects}
@@ -506,6 +517,7 @@ RULES: tuple[Rule, ...] = (
     ingresses_lead_somewhere,
     policies_open_real_ports,
     monitors_find_services,
+    monitors_find_pods,
     references_exist,
     what_is_made_is_used,
     targets_exist,

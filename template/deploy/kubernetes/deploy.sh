@@ -1,21 +1,39 @@
 #!/bin/sh
 # Bring an overlay into the cluster: what it needs, then the migrations, then the roll-out.
 #
-#   sh deploy/kubernetes/deploy.sh production
-#   sh deploy/kubernetes/deploy.sh production without-migrations    back to an older image
+#   deploy/kubernetes/deploy.sh production
+#   deploy/kubernetes/deploy.sh production registry.example.com/service:42
+#   deploy/kubernetes/deploy.sh production registry.example.com/service:41 without-migrations
 #
-# Ends with 1 when the migrations fail, and nothing is rolled out, or when new replicas do not get
-# ready; either way the old ones go on serving.
+# The image is that of the overlay unless one is named; the last form goes back to an older one. Ends
+# with 1 when the migrations fail, and nothing is rolled out, or when new replicas do not get ready;
+# either way the old ones go on serving.
 set -eu
 
-overlay=$(dirname "$0")/overlays/${1:?development, staging or production}
-migrations=${2:-with-migrations}
+overlays=$(dirname "$0")/overlays
+overlay=${1:?development, staging or production}
+image=${2:-}
+migrations=${3:-with-migrations}
 serving='app.kubernetes.io/component in (api, worker)'
 needed='app.kubernetes.io/component notin (api, worker, migrate)'
 
 manifests=$(mktemp)
-trap 'rm -f "$manifests"' EXIT
-kubectl kustomize "$overlay" >"$manifests"
+chosen=$(mktemp -d "$overlays/deploying-XXXXXX")
+trap 'rm -rf "$manifests" "$chosen"' EXIT
+
+# The overlay, with another image.
+{
+  echo "resources: [../$overlay]"
+  if [ -n "$image" ]; then
+    echo "images:"
+    sed -n 's/^ *newName: */  - name: /p' "$overlays/$overlay/kustomization.yaml"
+    case $image in
+      *@*) printf '    newName: "%s"\n    digest: "%s"\n' "${image%@*}" "${image#*@}" ;;
+      *) printf '    newName: "%s"\n    newTag: "%s"\n' "${image%:*}" "${image##*:}" ;;
+    esac
+  fi
+} >"$chosen/kustomization.yaml"
+kubectl kustomize "$chosen" >"$manifests"
 namespace=$(sed -n 's/^  namespace: //p' "$manifests" | head -n 1 | tr -d \"\')
 
 # What the migrations have come to: Complete, Failed or, so far, neither.
