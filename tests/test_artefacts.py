@@ -308,8 +308,9 @@ def resolve_compose(files: list[Path]) -> subprocess.CompletedProcess[str]:
         pytest.skip("no docker compose: compose files are checked against their schema only")
     chosen = [argument for file in files for argument in ("--file", str(file))]
     directory = str(files[0].parent)
+    everything = ["--profile", "*", "--project-directory", directory]
     return subprocess.run(
-        ["docker", "compose", "--project-directory", directory, *chosen, "config"],
+        ["docker", "compose", *everything, *chosen, "config"],
         capture_output=True,
         text=True,
         check=False,

@@ -205,8 +205,13 @@ def need_base_images(
         services = yaml.safe_load(path.read_text("utf-8"))["services"] if path.exists() else {}
         names |= {service["image"] for service in services.values() if "image" in service}
     for name in names:
-        if not has_image(engine, name):
-            pytest.skip(f"base image {name} is not here and cannot be pulled")
+        need_image(engine, name)
+
+
+def need_image(engine: docker.DockerClient, name: str) -> None:
+    """Skip, and name the image, when it is neither here nor can be pulled."""
+    if not has_image(engine, name):
+        pytest.skip(f"base image {name} is not here and cannot be pulled")
 
 
 def wait_until(happens: Callable[[], bool], what: str) -> None:
@@ -490,6 +495,29 @@ def test_compose_brings_upstreams_for_the_gateway(
         components = stack.get("/ready").json()["components"]
         assert components["upstream:first"]["status"] == "up"
         assert components["upstream:second"]["status"] == "up"
+
+
+def test_compose_lets_prometheus_in_and_nobody_else(
+    engine: docker.DockerClient, tmp_path: Path
+) -> None:
+    with rendered(engine, tmp_path, "sqlite", monitoring=True) as stack:
+        watching = yaml.safe_load((tmp_path / "docker/compose/monitoring.yml").read_text("utf-8"))
+        need_image(engine, watching["services"]["prometheus"]["image"])
+        limit = f"--wait-timeout={PATIENCE:.0f}"
+        stack.compose("up", "--build", "--wait", limit, "api", "prometheus")
+        url = f"http://127.0.0.1:{stack.answers['ports']['prometheus']}/api/v1"
+
+        def scraped() -> bool:
+            asked = httpx2.get(
+                f"{url}/query", params={"query": 'app_info * on (job) up{job="api"}'}
+            )
+            return bool(asked.json()["data"]["result"])
+
+        wait_until(scraped, "a look at the service's figures")
+        assert stack.get("/metrics").status_code == 403
+        groups = httpx2.get(f"{url}/rules").json()["data"]["groups"]
+        assert {rule["health"] for group in groups for rule in group["rules"]} <= {"ok", "unknown"}
+        assert len(groups) > 5
 
 
 def test_compose_does_not_start_the_service_when_migrations_fail(
