@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
@@ -49,6 +50,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         f" ({sum(files)} distinct contents of {len(files)} files);"
         f" {len(wanted)} services have {services.what(os.environ.get('AXES'))}, {len(run)} run"
     )
+    for line in sorted(_own_tests(reports)):
+        terminalreporter.write_line(f"  {line}")
     if missing := [name for name in wanted if name not in run]:
         terminalreporter.write_line(f"services not run: {', '.join(missing)}")
     skipped = list(_not_run(reports))
@@ -57,10 +60,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"  {line}")
 
 
-def _noted(name: str, reports: Reports) -> Iterator[object]:
+def _noted(name: str, reports: Reports) -> Iterator[Any]:
     for report in reports:
         if report.when == "call":
             yield from (value for key, value in report.user_properties if key == name)
+
+
+def _own_tests(reports: Reports) -> Iterator[str]:
+    for report in reports:
+        for name, number in _noted("own tests", [report]):
+            yield f"{name}: {number} own tests passed, {report.duration:.0f} s"
 
 
 def _not_run(reports: Reports) -> Iterator[str]:

@@ -212,13 +212,16 @@ def test_every_combination_of_the_data_layer_is_run() -> None:
     assert legal - set(map(of_data, shown)) == set()
 
 
-def test_own_tests(rendered: Rendered, tmp_path: Path) -> None:
+def test_own_tests(
+    rendered: Rendered, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     report = tmp_path / "report.xml"
     rendered.python(
         *("-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junit-xml={report}"),
         **rendered.servers,
     )
     passed, skipped = outcomes(report)
+    record_property("own tests", (rendered.service.name, len(passed)))
     assert passed
     if rendered.service.answers["redis"] and redis_program() is None:
         assert skipped
