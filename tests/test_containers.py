@@ -28,6 +28,7 @@ from docker.models.containers import Container
 
 import docker
 from tests.support.answers import Resolver
+from tests.support.kubernetes import kustomize
 from tests.support.render import Renderer
 from tests.support.runs import python, vault_program
 from tests.support.template import Template
@@ -622,3 +623,81 @@ def answers_with(stack: Stack, path: str, expected: object) -> bool:
     except httpx2.TransportError:
         return False
     return response.status_code == 200 and json.loads(response.text) == expected
+
+
+def test_podman_plays_the_pod(engine: docker.DockerClient, tmp_path: Path) -> None:
+    """What Kubernetes is given runs: its user, its files, its volume, its settings, its end."""
+    if not shutil.which("podman"):
+        pytest.skip("no podman (../shared/containers/engine podman installs it)")
+    try:
+        command = kustomize()
+    except LookupError as error:
+        pytest.skip(str(error))
+    with rendered(engine, tmp_path, "minimal", deploy="kubernetes") as stack:
+        stack.compose("build")
+        image = f"{stack.answers['project_slug']}:local"
+        overlay = tmp_path / "deploy/kubernetes/overlays/development"
+        manifests = subprocess.run([*command, overlay], check=True, capture_output=True, text=True)
+        played = [
+            play_file(tmp_path / f"{name}.yaml", objects)
+            for name, objects in pods_of(list(yaml.safe_load_all(manifests.stdout))).items()
+        ]
+        saved = subprocess.run(["docker", "save", image], check=True, capture_output=True)
+        subprocess.run(["podman", "load", "--quiet"], input=saved.stdout, check=True)
+        try:
+            podman("kube", "play", str(played[0]))
+            assert str(podman("wait", "migrate-migrate")).strip() == "0"
+            podman("kube", "play", str(played[1]))
+            ready = ("exec", "api-pod-0-api", "python", "/usr/local/lib/healthcheck.py", "/ready")
+            wait_until(lambda: podman(*ready, check=False) is not None, "a ready pod")
+            status = str(podman("exec", "api-pod-0-api", "cat", "/proc/self/status"))
+            assert re.search(rf"^Uid:(\t{USER}){{4}}$", status, re.MULTILINE)
+            assert re.search(r"^CapEff:\t0+$", status, re.MULTILINE)
+            assert podman("exec", "api-pod-0-api", "touch", "/srv/written", check=False) is None
+            podman("stop", "--time=45", "api-pod-0-api")
+            ended = podman("inspect", "--format={{.State.ExitCode}}", "api-pod-0-api")
+            assert int(ended or -1) in TERMINATED
+        finally:
+            for file in reversed(played):
+                podman("kube", "down", str(file), check=False)
+            podman("volume", "rm", "--force", "data", check=False)
+            podman("rmi", "--force", image, check=False)
+
+
+def pods_of(objects: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Give what Podman 4 can play of a deployment: the migrations, and then the API.
+
+    It removes containers that begin a pod while they still run, so they are a pod of their own; it
+    reads no Secret as an environment, and knows neither a Namespace nor most other kinds.
+    """
+    kept = ("ConfigMap", "PersistentVolumeClaim", "Deployment")
+    found = {each["kind"]: each for each in objects if each["kind"] in kept}
+    assert found.keys() == set(kept)
+    for each in found.values():
+        each["metadata"].pop("namespace")
+    pod = found["Deployment"]["spec"]["template"]["spec"]
+    first = pod.pop("initContainers")
+    for container in [*first, *pod["containers"]]:
+        container["envFrom"] = [each for each in container["envFrom"] if "configMapRef" in each]
+    migrate = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "migrate"},
+        "spec": {**pod, "containers": first, "restartPolicy": "Never"},
+    }
+    settings, volume = found["ConfigMap"], found["PersistentVolumeClaim"]
+    return {"migrate": [settings, volume, migrate], "api": [settings, found["Deployment"]]}
+
+
+def play_file(path: Path, objects: list[dict[str, Any]]) -> Path:
+    """Write objects as one file."""
+    path.write_text(yaml.safe_dump_all(objects), "utf-8")
+    return path
+
+
+def podman(*arguments: str, check: bool = True) -> str | None:
+    """Run Podman and give what it prints; None when it fails and may."""
+    ran = subprocess.run(["podman", *arguments], capture_output=True, text=True, check=False)
+    if check and ran.returncode != 0:
+        pytest.fail(f"podman {' '.join(arguments)}\n{ran.stdout}{ran.stderr}")
+    return ran.stdout if ran.returncode == 0 else None
