@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated
 from urllib.parse import quote
 
@@ -49,33 +49,45 @@ class ConnectionSettings(AppSettings):
     )
 
 
+def plain_url(address: SecretStr, find: Callable[[str], str | None] = os.environ.get) -> URL:
+    """Read an address, for programs that are no drivers.
+
+    `${NAME}` in it stands for that variable, percent-encoded: some platforms hand out host and
+    password each for itself.
+
+    Args:
+        address: such as `postgresql://…`.
+        find: gives the value of a variable.
+
+    Raises:
+        ValueError: it is no address, or names a variable that is not set.
+    """
+
+    def value(reference: re.Match[str]) -> str:
+        found = find(reference[1])
+        if not found:
+            raise ValueError(f"names {reference[1]}, which is not set")
+        return quote(found, safe="")
+
+    text = _REFERENCE.sub(value, address.get_secret_value())
+    try:
+        return make_url(text)
+    except (ArgumentError, ValueError):
+        raise ValueError(f"is no database address such as {FLAVOUR.example}") from None
+
+
 def driver_url(address: SecretStr) -> URL:
     """Accept a plain address, such as `postgresql://…`, and give it the asynchronous driver.
-
-    `${NAME}` in it stands for that variable of the environment, percent-encoded: some platforms
-    hand out host and password each for itself.
 
     Raises:
         ValueError: it is no address, one of another kind of database, or names a variable that is
             not set.
     """
-    text = _REFERENCE.sub(_variable, address.get_secret_value())
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):
-        raise ValueError(f"is no database address such as {FLAVOUR.example}") from None
+    url = plain_url(address)
     scheme = url.drivername.partition("+")[0]
     if scheme not in FLAVOUR.schemes:
         raise ValueError(f"must start with {FLAVOUR.schemes[0]}://")
     return FLAVOUR.adapt(url.set(drivername=FLAVOUR.driver))
-
-
-def _variable(reference: re.Match[str]) -> str:
-    name = reference[1]
-    value = os.environ.get(name)
-    if not value:
-        raise ValueError(f"names {name}, which is not set")
-    return quote(value, safe="")
 
 
 def _checked(address: SecretStr) -> SecretStr:
