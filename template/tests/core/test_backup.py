@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Row, text
+from pydantic import SecretStr
+from sqlalchemy import Row, make_url, text
 
 from app.config import Settings
 from app.core.backup.__main__ import run
 from app.core.backup.flavour import SUFFIX
 from app.core.backup.target import BackupError, Target
 from app.core.database.engine import build_engine
+from app.core.database.flavours.flavour import FLAVOUR
 from app.core.database.layout import DATABASES
 from app.core.database.settings import driver_url
 from tests.core.migrating import as_environment, environment, migrate
@@ -117,4 +119,32 @@ def test_files_are_private_and_never_overwritten(saved: Path, empty_databases: A
 
 def test_a_missing_program_is_named() -> None:
     with pytest.raises(BackupError, match="no-such-program is not installed"):
-        Target.at("sqlite://").run(["no-such-program"])
+        Target.at(SecretStr(FLAVOUR.example)).run(["no-such-program"])
+
+
+def test_parts_of_an_address_come_from_other_variables(
+    monkeypatch: pytest.MonkeyPatch, saved: Path, empty_databases: Addresses, settings: Settings
+) -> None:
+    before = execute(settings, empty_databases, [READ])
+    named = {}
+    for number, (name, address) in enumerate(empty_databases.items()):
+        last = Path(str(make_url(address).database)).name
+        monkeypatch.setenv(f"PART_{number}", last)
+        named[name] = address.replace(last, f"${{PART_{number}}}")
+    backup(named, "save", saved.with_name("again"))
+    execute(settings, empty_databases, SPOILT)
+    backup(empty_databases, "restore", saved.with_name("again"), replace=True)
+    assert execute(settings, empty_databases, [READ]) == before
+
+
+def test_a_database_that_is_missing_is_not_saved_as_an_empty_one(
+    empty_databases: Addresses, tmp_path: Path
+) -> None:
+    missing = {}
+    for name, address in empty_databases.items():
+        url = make_url(address)
+        nowhere = url.set(database=str(Path(str(url.database)).with_name("nowhere")))
+        missing[name] = nowhere.render_as_string(hide_password=False)
+    with pytest.raises(BackupError, match="nowhere"):
+        backup(missing, "save", tmp_path / "saved")
+    assert not list(tmp_path.glob(f"saved/*{SUFFIX}"))

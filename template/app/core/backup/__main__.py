@@ -76,7 +76,7 @@ def here() -> Iterator[dict[Database, Target]]:
         for database in DATABASES:
             addresses = database.addresses(settings)
             address = addresses.migration or addresses.main
-            found[database] = Target.at(address.get_secret_value())
+            found[database] = Target.at(address)
         yield found
 
 

@@ -5,6 +5,8 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pydantic import SecretStr
+
 from app.core.backup.flavour import container_of, seen_from_inside
 from app.core.backup.target import BackupError, Target
 from app.core.database.handle import Database
@@ -26,7 +28,10 @@ def databases() -> Iterator[dict[Database, Target]]:
     for database in DATABASES:
         name = database.variable.upper()
         address = environment.get(f"MIGRATION_{name}") or environment[name]
-        target = Target.at(address, (*COMPOSE, *container_of(database.name)))
+        # Compose writes its own sign for a dollar.
+        address = SecretStr(address.replace("$$", "$"))
+        container = (*COMPOSE, *container_of(database.name))
+        target = Target.at(address, container, environment.get)
         found[database] = Target(seen_from_inside(target.url), target.container)
     yield found
 

@@ -9,11 +9,16 @@ from app.core.backup.target import Target
 
 SUFFIX = ".db"
 
+# Opening a file must not make it: an empty database would be saved, and nobody would know.
 _DUMP = """
-import os, shutil, sqlite3, sys
+import os, pathlib, shutil, sqlite3, sys
+os.umask(0o077)
+file = pathlib.Path(sys.argv[1]).absolute()
+file.is_file() or sys.exit(f"{file} is missing")
 copy = sys.argv[1] + ".backup"
 try:
-    source, sink = sqlite3.connect(sys.argv[1]), sqlite3.connect(copy)
+    source = sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True)
+    sink = sqlite3.connect(copy)
     source.backup(sink)
     sink.close()
     with open(copy, "rb") as whole:
@@ -24,6 +29,7 @@ finally:
 _LOAD = """
 import os, shutil, sqlite3, sys
 copy = sys.argv[1] + ".restore"
+os.umask(0o077)
 try:
     with open(copy, "wb") as whole:
         shutil.copyfileobj(sys.stdin.buffer, whole)
@@ -35,9 +41,11 @@ finally:
     os.path.exists(copy) and os.remove(copy)
 """
 _TABLES = """
-import sqlite3, sys
+import pathlib, sqlite3, sys
+file = pathlib.Path(sys.argv[1]).absolute()
 count = "SELECT count(*) FROM sqlite_master WHERE type = 'table'"
-print(sqlite3.connect(sys.argv[1]).execute(count).fetchone()[0])
+there = f"{file.as_uri()}?mode=rw"
+print(sqlite3.connect(there, uri=True).execute(count).fetchone()[0] if file.exists() else 0)
 """
 
 

@@ -3,13 +3,17 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from sqlalchemy import URL, make_url
+from pydantic import SecretStr
+from sqlalchemy import URL
+
+from app.core.database.settings import plain_url
+from app.core.settings import variable
 
 
 class BackupError(Exception):
@@ -29,9 +33,21 @@ class Target:
     container: tuple[str, ...] = ()
 
     @classmethod
-    def at(cls, address: str, container: Sequence[str] = ()) -> "Target":
-        """Read an address."""
-        return cls(make_url(address), tuple(container))
+    def at(
+        cls,
+        address: SecretStr,
+        container: Sequence[str] = (),
+        find: Callable[[str], str | None] = variable,
+    ) -> "Target":
+        """Read an address; `find` gives the variables that it names.
+
+        Raises:
+            BackupError: it is no address, or names a variable that is not set.
+        """
+        try:
+            return cls(plain_url(address, find), tuple(container))
+        except ValueError as error:
+            raise BackupError(f"the address of a database {error}") from None
 
     def run(
         self,
@@ -72,4 +88,5 @@ class Target:
 
 def _private(file: Path) -> BinaryIO:
     """Open a new file that only its owner can read."""
-    return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+    new = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    return os.fdopen(os.open(file, new, 0o600), "wb")

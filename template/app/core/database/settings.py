@@ -1,8 +1,7 @@
 """Settings that hold for every database of the service; the addresses are in the layout."""
 
-import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated
 from urllib.parse import quote
 
@@ -11,7 +10,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from app.core.database.flavours.flavour import FLAVOUR
-from app.core.settings import AppSettings
+from app.core.settings import AppSettings, variable
 
 _KNOWN_PASSWORDS = frozenset(
     {"", "app", "admin", "changeme", "development", "password", "postgres", "root", "secret"}
@@ -49,33 +48,45 @@ class ConnectionSettings(AppSettings):
     )
 
 
+def plain_url(address: SecretStr, find: Callable[[str], str | None] = variable) -> URL:
+    """Read an address, for programs that are no drivers.
+
+    `${NAME}` in it stands for that variable, percent-encoded: some platforms hand out host and
+    password each for itself.
+
+    Args:
+        address: such as `postgresql://…`.
+        find: gives the value of a variable; that of the environment or `.env`.
+
+    Raises:
+        ValueError: it is no address, or names a variable that is not set.
+    """
+
+    def value(reference: re.Match[str]) -> str:
+        found = find(reference[1])
+        if not found:
+            raise ValueError(f"names {reference[1]}, which is not set")
+        return quote(found, safe="")
+
+    text = _REFERENCE.sub(value, address.get_secret_value())
+    try:
+        return make_url(text)
+    except (ArgumentError, ValueError):
+        raise ValueError(f"is no database address such as {FLAVOUR.example}") from None
+
+
 def driver_url(address: SecretStr) -> URL:
     """Accept a plain address, such as `postgresql://…`, and give it the asynchronous driver.
-
-    `${NAME}` in it stands for that variable of the environment, percent-encoded: some platforms
-    hand out host and password each for itself.
 
     Raises:
         ValueError: it is no address, one of another kind of database, or names a variable that is
             not set.
     """
-    text = _REFERENCE.sub(_variable, address.get_secret_value())
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):
-        raise ValueError(f"is no database address such as {FLAVOUR.example}") from None
+    url = plain_url(address)
     scheme = url.drivername.partition("+")[0]
     if scheme not in FLAVOUR.schemes:
         raise ValueError(f"must start with {FLAVOUR.schemes[0]}://")
     return FLAVOUR.adapt(url.set(drivername=FLAVOUR.driver))
-
-
-def _variable(reference: re.Match[str]) -> str:
-    name = reference[1]
-    value = os.environ.get(name)
-    if not value:
-        raise ValueError(f"names {name}, which is not set")
-    return quote(value, safe="")
 
 
 def _checked(address: SecretStr) -> SecretStr:
