@@ -451,7 +451,12 @@ def test_version_control_ignores_secrets_and_nothing_that_is_rendered(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "answers", [{}, {"database": "mysql", "ci": "gitlab"}], ids=["default", "gitlab"]
+    "answers",
+    [
+        {"deploy": "render"},
+        {"database": "mysql", "ci": "gitlab", "deploy": "kubernetes", "monitoring": True},
+    ],
+    ids=["github-render", "gitlab-kubernetes"],
 )
 def test_hooks_run_and_change_nothing(answers: Mapping[str, Any], tmp_path: Path) -> None:
     _, files = tree(**answers)

@@ -240,6 +240,11 @@ WEAKER = {
         "upstream_breaker_state) > 0",
     ),
     "one process decides": ("service", "min by (", "max by ("),
+    "others are taken for ours": (
+        "service",
+        "unless max by (namespace, job)",
+        "unless on (job) max by (job)",
+    ),
 }
 """Rules that say a little less than they should: in a file, the one text in the other's place."""
 

@@ -4,6 +4,7 @@ from alembic import command
 from alembic.config import Config
 
 from app.core.database.layout import DATABASES
+from app.core.database.migrations import LEAVE_WHEN_AHEAD
 from app.core.errors import ServiceUnavailableError
 
 
@@ -15,10 +16,13 @@ def configurations() -> list[Config]:
 def upgrade() -> None:
     """Apply what is missing, one database after the other.
 
+    What newer code has migrated is left alone: an older image that comes back serves on it.
+
     Raises:
         TimeoutError: another migrator held a lock for too long.
     """
     for config in configurations():
+        config.attributes[LEAVE_WHEN_AHEAD] = True
         command.upgrade(config, "head")
 
 

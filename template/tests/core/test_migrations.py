@@ -5,13 +5,15 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect
+from alembic.util import CommandError
+from sqlalchemy import Connection, inspect, text
 
 from app.config import Settings
 from app.core.application import create_app
@@ -46,10 +48,11 @@ command.downgrade(configurations()[0], "-1")
 def look(
     settings: Settings, database: Database, question: Callable[[Connection], AnswerT]
 ) -> AnswerT:
-    """Ask something of a database over a connection of its own."""
+    """Ask something of a database over a connection of its own, as the migrations would."""
+    addresses = database.addresses(settings)
 
     async def ask() -> AnswerT:
-        engine = build_engine(driver_url(database.addresses(settings).main), settings)
+        engine = build_engine(driver_url(addresses.migration or addresses.main), settings)
         async with engine.connect() as connection:
             answer = await connection.run_sync(question)
         await engine.dispose()
@@ -103,6 +106,35 @@ def test_several_migrators_at_once(empty_databases: Addresses, settings: Setting
     assert [migrator.returncode for migrator in migrators] == [0] * MIGRATORS, output
     assert sum(text.count("Running upgrade") for text in output) == revisions()
     assert tables_of(settings, empty_databases) == expected_tables()
+
+
+def test_a_database_ahead_of_the_code_stays_as_it_is(
+    empty_databases: Addresses, settings: Settings
+) -> None:
+    migrate(empty_databases)
+    of = with_changes(settings, **empty_databases)
+    for database in DATABASES:
+        look(of, database, partial(claim_newer, version_table(database.section)))
+    with environment(**as_environment(empty_databases)):
+        migrator = start_migrator()
+        output, _ = migrator.communicate(timeout=60)
+    assert migrator.returncode == 0, output
+    assert output.count("the database is ahead of this code") == len(DATABASES), output
+    for database in DATABASES:
+        table = version_table(database.section)
+        assert look(of, database, partial(revisions_in, table)) == ["newer"]
+    with pytest.raises(CommandError, match="newer"):
+        migrate(empty_databases)
+
+
+def claim_newer(table: str, connection: Connection) -> None:
+    connection.execute(text(f"DELETE FROM {table}"))  # noqa: S608
+    connection.execute(text(f"INSERT INTO {table} VALUES ('newer')"))  # noqa: S608
+    connection.commit()
+
+
+def revisions_in(table: str, connection: Connection) -> list[str]:
+    return list(connection.execute(text(f"SELECT version_num FROM {table}")).scalars())  # noqa: S608
 
 
 def start_migrator() -> "subprocess.Popen[str]":

@@ -8,6 +8,7 @@ import asyncio
 import sys
 from typing import Any
 
+import structlog
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import Connection, text
@@ -17,11 +18,16 @@ from app.core.database.engine import build_engine
 from app.core.database.flavours.flavour import FLAVOUR
 from app.core.database.handle import Database
 from app.core.database.layout import DATABASES
-from app.core.database.revision import version_table
+from app.core.database.revision import is_ahead, version_table
 from app.core.database.roles.role import after_migrations, before_migrations
 from app.core.database.settings import ConnectionSettings, driver_url
 from app.core.database.types import UtcDateTime
 from app.core.logging import configure_logging
+
+LEAVE_WHEN_AHEAD = "leave_when_ahead"
+"""Attribute of Alembic's configuration: a database that newer code has migrated stays as it is."""
+
+log = structlog.get_logger(logger_name="app.migrations")
 
 
 def run_migrations(settings: ConnectionSettings) -> None:
@@ -60,6 +66,11 @@ async def _run_online(database: Database, settings: ConnectionSettings) -> None:
 def _migrate(connection: Connection, database: Database, settings: ConnectionSettings) -> None:
     limits = settings.db_migration_lock_timeout, settings.db_migration_statement_timeout
     with FLAVOUR.migration_lock(connection, *limits):
+        may_leave = context.config.attributes.get(LEAVE_WHEN_AHEAD)
+        if may_leave and is_ahead(connection, database.section):
+            log.warning("the database is ahead of this code", database=database.name)
+            return
+        connection.commit()
         for statement in before_migrations():
             connection.execute(text(statement))
         connection.commit()

@@ -37,6 +37,12 @@ def _applied(connection: Connection, table: str) -> frozenset[str]:
     return frozenset(rows.scalars())
 
 
+def is_ahead(connection: Connection, section: str) -> bool:
+    """Whether newer code than this has migrated a database."""
+    _, known = _revisions(section)
+    return not _applied(connection, version_table(section)) <= known
+
+
 async def check_revision(database: "Database", _: "CoreSettings") -> Details:
     """Compare the revision in a database with this code's.
 
