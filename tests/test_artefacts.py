@@ -54,7 +54,16 @@ HOOKS = ".pre-commit-config.yaml"
 HOOKS_OF_THE_SERVICE = {"mypy", "migrations"}
 """Hooks that need the service's own environment: `make typecheck` and `make lint`."""
 
-COMPOSE_ONLY = {"WATCHFILES_FORCE_POLLING", "TEST_DATABASE_URL"}
+PASSWORDS_OF_COMPOSE = {
+    "GRAFANA_PASSWORD",
+    "MARIADB_PASSWORD",
+    "MARIADB_ROOT_PASSWORD",
+    "POSTGRES_PASSWORD",
+    "REDIS_PASSWORD",
+    "SERVICE_DATABASE_PASSWORD",
+    "VAULT_DEV_TOKEN",
+}
+COMPOSE_ONLY = {"WATCHFILES_FORCE_POLLING", "TEST_DATABASE_URL", *PASSWORDS_OF_COMPOSE}
 """Environment of the containers that other programs than the service read."""
 
 UNSAFE_WORKFLOW = b"""\
@@ -300,6 +309,38 @@ services:
     assert services["database"]["image"] == "postgres:17"
     assert "ports" not in services["database"]
     assert services["mine"]["networks"].keys() == {"back"}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"tenancy": True, "auth": "local", "worker": "taskiq", "monitoring": True, "vault": True},
+        {"tenancy": True, "auth": "local", "databases": "dual", "worker": "taskiq"},
+        {"database": "mysql", "worker": "taskiq"},
+    ],
+    ids=["row security", "two databases", "mysql"],
+)
+def test_service_is_not_told_the_passwords_of_others(given: Answers, tmp_path: Path) -> None:
+    _, files = tree(**given)
+    others = {
+        name: f"{name.lower().replace('_', '')}0"
+        for name in re.findall(
+            r"MIGRATION_DATABASE_URL\w*|(?<=\$\{)\w+_PASSWORD|VAULT_DEV_TOKEN",
+            "".join(files[path].decode() for path in (*COMPOSE, *COMPOSE_PARTS) if path in files),
+        )
+    }
+    assert {name for name in others if "MIGRATION" not in name} <= PASSWORDS_OF_COMPOSE
+    contents = {path: files[path] for path in (*COMPOSE, *COMPOSE_PARTS) if path in files}
+    lines = "".join(f"{name}={value}\n" for name, value in others.items())
+    chosen = write_compose(tmp_path, {**contents, ".env": lines.encode()})
+    services = yaml.safe_load(resolve_compose(chosen).stdout)["services"]
+    for name in ("api", "worker"):
+        environment = services[name]["environment"]
+        assert not {each for each in others if environment.get(each)}, name
+        addresses = [value for key, value in environment.items() if key.startswith("DATABASE_URL")]
+        assert addresses
+        owner = others.get("SERVICE_DATABASE_PASSWORD") and others["POSTGRES_PASSWORD"]
+        assert not owner or owner not in " ".join(addresses), name
 
 
 def resolve_compose(files: list[Path]) -> subprocess.CompletedProcess[str]:
