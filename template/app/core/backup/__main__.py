@@ -6,8 +6,8 @@ programs run in the containers of `docker compose`, and this machine needs none 
 
 import argparse
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,12 +16,13 @@ from app.core.backup.flavour import SUFFIX, clear, dump, holds_tables, load
 from app.core.backup.target import BackupError, Target
 from app.core.database.handle import Database
 from app.core.database.layout import DATABASES
-from app.core.development.local import local_databases
 from app.core.migrate import upgrade
 from app.core.registry import MigrationSettings
 from app.core.settings import load_settings
 
 DEFAULT = Path("backups")
+
+Around = Callable[[], AbstractContextManager[None]]
 
 
 def save(targets: dict[Database, Target], directory: Path) -> None:
@@ -68,9 +69,9 @@ def restore(targets: dict[Database, Target], directory: Path, *, replace: bool) 
 
 
 @contextmanager
-def here() -> Iterator[dict[Database, Target]]:
-    """Give the databases that the settings name; without an address, those of `make dev`."""
-    with local_databases():
+def here(around: Around) -> Iterator[dict[Database, Target]]:
+    """Give the databases that the settings name once `around` is entered."""
+    with around():
         settings = load_settings(MigrationSettings)
         found = {}
         for database in DATABASES:
@@ -80,13 +81,17 @@ def here() -> Iterator[dict[Database, Target]]:
         yield found
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace, around: Around = nullcontext) -> None:
     """Do what the command line asks for.
+
+    Args:
+        arguments: the command line.
+        around: see `main`.
 
     Raises:
         BackupError: it cannot be done.
     """
-    with compose.databases() if arguments.compose else here() as targets:
+    with compose.databases() if arguments.compose else here(around) as targets:
         if arguments.action == "save":
             save(targets, arguments.directory or DEFAULT / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
             return
@@ -100,8 +105,11 @@ def run(arguments: argparse.Namespace) -> None:
             upgrade()
 
 
-def main() -> None:
+def main(around: Around = nullcontext) -> None:
     """Read the command line and do it.
+
+    Args:
+        around: is entered before the settings are read: it may start the databases that they name.
 
     Raises:
         SystemExit: it cannot be done; one line says why.
@@ -112,7 +120,7 @@ def main() -> None:
     parser.add_argument("--compose", action="store_true", help="the databases of docker compose")
     parser.add_argument("--replace", action="store_true", help="drop what is there")
     try:
-        run(parser.parse_args())
+        run(parser.parse_args(), around)
     except BackupError as error:
         raise SystemExit(f"backup: {error}") from None
 
