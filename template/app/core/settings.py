@@ -4,9 +4,11 @@ import ipaddress
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
+from dotenv import dotenv_values
 from pydantic import (
     BeforeValidator,
     Field,
@@ -17,11 +19,13 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
+    DotEnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
 )
+from pydantic_settings.sources.utils import parse_env_vars
 
 Environment = Literal["development", "test", "staging", "production"]
 DEVELOPMENT_SECRET = "for-development-only-and-refused-in-production"  # noqa: S105
@@ -55,6 +59,31 @@ StringList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """Several strings: separated by commas, or a JSON list."""
 
 
+ENV_FILE = Path(".env")
+
+
+def variable(name: str) -> str | None:
+    """Give what the environment or else `.env` says, as it stands there; None for nothing."""
+    return os.environ.get(name) or _said_in(ENV_FILE).get(name) or None
+
+
+def _said_in(file: Path, encoding: str | None = None) -> dict[str, str | None]:
+    """Read a file without putting anything in the place of `${NAME}`: a secret may have it."""
+    return dotenv_values(file, encoding=encoding or "utf-8", interpolate=False)
+
+
+class _EnvFile(DotEnvSettingsSource):
+    """What `.env` says, to the letter."""
+
+    def _read_env_file(self, file_path: Path) -> Mapping[str, str | None]:
+        return parse_env_vars(
+            _said_in(file_path, self.env_file_encoding),
+            self.case_sensitive,
+            self.env_ignore_empty,
+            self.env_parse_none_str,
+        )
+
+
 def _drain_seconds(values: dict[str, Any]) -> float:
     return 5.0 if values.get("environment") in ("staging", "production") else 0.0
 
@@ -63,7 +92,7 @@ class AppSettings(BaseSettings):
     """What every service needs; each piece adds its own class (see `app.core.registry`)."""
 
     model_config = SettingsConfigDict(
-        env_file=".env",
+        env_file=ENV_FILE,
         env_ignore_empty=True,
         extra="ignore",
         hide_input_in_errors=True,
@@ -130,7 +159,8 @@ class AppSettings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Tell where values come from; an earlier source wins."""
-        own = (init_settings, env_settings, dotenv_settings, file_secret_settings)
+        file = _EnvFile(settings_cls, getattr(dotenv_settings, "env_file", ENV_FILE))
+        own = (init_settings, env_settings, file, file_secret_settings)
         return (*own, *cls.further_sources())
 
     @classmethod

@@ -88,6 +88,39 @@ def test_the_env_file_is_read_and_the_environment_wins(
     assert (settings.log_level, settings.db_pool_size) == ("ERROR", 7)
 
 
+def test_the_env_file_is_read_to_the_letter(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    set_addresses(monkeypatch)
+    monkeypatch.setenv("KNOWN", "replaced")
+    written = "a$b${KNOWN}c${UNKNOWN:-d}"
+    (tmp_path / ".env").write_text(f"PROJECT_NAME={written}\n")
+    assert load_settings(Settings).project_name == written
+
+
+def test_parts_of_addresses_stand_in_the_env_file_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lines = [f"{name.upper()}={FLAVOUR.example}${{A_PART}}" for name in VARIABLES]
+    lines += [f"{name}={value}" for name, value in PRODUCTION.items()]
+    (tmp_path / ".env").write_text("\n".join([*lines, "A_PART=p@rt/${x}"]))
+    address = getattr(load_settings(Settings), VARIABLES[0])
+    assert str(driver_url(address).database).endswith("p@rt/${x}")
+    monkeypatch.setenv("A_PART", "of-the-environment")
+    assert str(driver_url(address).database).endswith("of-the-environment")
+
+
+def test_a_part_that_stands_nowhere_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("A_PART", raising=False)
+    lines = [f"{name.upper()}={FLAVOUR.example}${{A_PART}}" for name in VARIABLES]
+    lines += [f"{name}={value}" for name, value in PRODUCTION.items()]
+    (tmp_path / ".env").write_text("\n".join([*lines, "A_PART="]))
+    with pytest.raises(SystemExit, match="names A_PART, which is not set"):
+        load_settings(Settings)
+
+
 def test_an_env_file_that_is_no_text_stops_the_start_in_a_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

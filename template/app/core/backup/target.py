@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from sqlalchemy import URL
 
 from app.core.database.settings import plain_url
+from app.core.settings import variable
 
 
 class BackupError(Exception):
@@ -36,7 +37,7 @@ class Target:
         cls,
         address: SecretStr,
         container: Sequence[str] = (),
-        find: Callable[[str], str | None] = os.environ.get,
+        find: Callable[[str], str | None] = variable,
     ) -> "Target":
         """Read an address; `find` gives the variables that it names.
 

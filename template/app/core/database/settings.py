@@ -1,6 +1,5 @@
 """Settings that hold for every database of the service; the addresses are in the layout."""
 
-import os
 import re
 from collections.abc import Callable, Iterator
 from typing import Annotated
@@ -11,7 +10,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from app.core.database.flavours.flavour import FLAVOUR
-from app.core.settings import AppSettings
+from app.core.settings import AppSettings, variable
 
 _KNOWN_PASSWORDS = frozenset(
     {"", "app", "admin", "changeme", "development", "password", "postgres", "root", "secret"}
@@ -49,7 +48,7 @@ class ConnectionSettings(AppSettings):
     )
 
 
-def plain_url(address: SecretStr, find: Callable[[str], str | None] = os.environ.get) -> URL:
+def plain_url(address: SecretStr, find: Callable[[str], str | None] = variable) -> URL:
     """Read an address, for programs that are no drivers.
 
     `${NAME}` in it stands for that variable, percent-encoded: some platforms hand out host and
@@ -57,7 +56,7 @@ def plain_url(address: SecretStr, find: Callable[[str], str | None] = os.environ
 
     Args:
         address: such as `postgresql://…`.
-        find: gives the value of a variable.
+        find: gives the value of a variable; that of the environment or `.env`.
 
     Raises:
         ValueError: it is no address, or names a variable that is not set.
