@@ -28,8 +28,15 @@ class WorkerMetricsSettings(MetricsSettings):
     )
 
 
+MOST_AT_ONCE = 4
+"""Callers at one time; there is one Prometheus, or two."""
+
+
 class _Handler(BaseHTTPRequestHandler):
     """Answers those who may know."""
+
+    timeout = 5
+    """Seconds that a caller may be silent."""
 
     def __init__(self, settings: "CoreSettings", *arguments: Any) -> None:
         self._settings = settings
@@ -37,11 +44,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Give the figures."""
-        address = ipaddress.ip_address(self.client_address[0])
-        networks = map(ipaddress.ip_network, self._settings.internal_networks)
-        if not any(address in network for network in networks):
-            self.send_error(403)
-        elif self.path.partition("?")[0] != PATH:
+        if self.path.partition("?")[0] != PATH:
             self.send_error(404)
         else:
             self._answer(written(self._settings, CollectorRegistry()))
@@ -53,8 +56,44 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
 
+    def version_string(self) -> str:
+        """Tell nobody what this is made of."""
+        return ""
+
     def log_message(self, *_: Any) -> None:
         """Log nothing: it is asked again and again."""
+
+
+class _Server(ThreadingHTTPServer):
+    """Hangs up on strangers before it reads a word, and on those that are too many."""
+
+    def __init__(self, settings: "CoreSettings") -> None:
+        self._networks = [ipaddress.ip_network(each) for each in settings.internal_networks]
+        self._free = threading.BoundedSemaphore(MOST_AT_ONCE)
+        super().__init__((settings.host, settings.metrics_port), partial(_Handler, settings))
+
+    def verify_request(self, _request: Any, client_address: Any) -> bool:
+        """Whether the caller's address is one of those that may know."""
+        address = ipaddress.ip_address(client_address[0])
+        return any(address in network for network in self._networks)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread, if one is free."""
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._free.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer, and free the thread."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
 
 
 @contextmanager
@@ -70,10 +109,9 @@ def _around_worker(settings: "CoreSettings") -> Iterator[None]:
             server.shutdown()
 
 
-def _listening(settings: "CoreSettings") -> ThreadingHTTPServer:
-    place = settings.host, settings.metrics_port
+def _listening(settings: "CoreSettings") -> _Server:
     try:
-        return ThreadingHTTPServer(place, partial(_Handler, settings))
+        return _Server(settings)
     except OSError as error:
         raise SystemExit(f"configuration: METRICS_PORT: {error.strerror}") from error
 
