@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from fastapi import APIRouter
+from pydantic import BaseModel
+from sqlalchemy.exc import DBAPIError
 
 from app.config import Settings
 from app.core.application import create_app
@@ -31,12 +33,25 @@ async def give_up() -> None:
 router = APIRouter()
 
 
-@router.post("/reported")
+class Number(BaseModel):
+    """What quotes its input when it is something else."""
+
+    said: int
+
+
+@router.post("/reported/{how}")
 @public
-async def fail(body: dict[str, str]) -> None:
+async def fail(how: str, body: dict[str, str]) -> Number:
     """Fail, with a secret in the text and in a variable."""
     said = body["said"]
-    raise RuntimeError(f"cannot reach {SECRET} {len(said)}")
+    match how:
+        case "input":
+            Number.model_validate(body)
+        case "answer":
+            return body  # type: ignore[return-value]
+        case "statement":
+            raise DBAPIError("SELECT :said", {"said": said}, LookupError(said))
+    raise RuntimeError(f"cannot reach {SECRET} {len(said)}") from ValueError(said)
 
 
 @dataclass
@@ -85,22 +100,28 @@ async def test_unexpected_failures_are_reported_without_secrets(
 ) -> None:
     app = create_app(with_changes(settings, sentry_dsn=project.dsn), routers=[router])
     async with app.router.lifespan_context(app), caller_of(app, headers={}) as caller:
-        path = f"{settings.api_v1_str}/reported?token=swordfish"
         headers = {"X-Request-ID": "of-the-request", "Cookie": "a=swordfish"}
-        answer = await caller.post(path, headers=headers, json={"said": "swordfish"})
-        assert answer.status_code == 500
+        for how in ("text", "input", "answer", "statement"):
+            path = f"{settings.api_v1_str}/reported/{how}?token=swordfish"
+            answer = await caller.post(path, headers=headers, json={"said": "swordfish"})
+            assert answer.status_code == 500
         assert (await caller.get("/no/such/path")).status_code == 404
         with sending_to(jobs := Collected()):
             await enqueue(give_up)
             await jobs.run_all()
-    of_request, of_job = project.events
-    [failure] = of_request["exception"]["values"]
-    assert failure["type"] == "RuntimeError"
-    assert failure["value"].startswith("cannot reach postgresql://")
+    of_request, of_job = project.events[0], project.events[-1]
+    types = [event["exception"]["values"][-1]["type"] for event in project.events]
+    assert types == [
+        "RuntimeError",
+        "ValidationError",
+        "ResponseValidationError",
+        "DBAPIError",
+        "LookupError",
+    ]
+    assert of_request["exception"]["values"][-1]["stacktrace"]["frames"]
     assert of_request["tags"]["request_id"] == "of-the-request"
     assert of_request["environment"] == settings.environment
     assert of_request["release"] == settings.app_version
-    assert of_job["exception"]["values"][0]["type"] == "LookupError"
     assert of_job["tags"]["job"] == give_up.name
     sent = b"".join(project.bodies)
     for secret in (b"hunter2", b"swordfish"):
@@ -110,7 +131,7 @@ async def test_unexpected_failures_are_reported_without_secrets(
 async def test_without_a_project_nothing_is_reported(settings: Settings, project: Project) -> None:
     app = create_app(settings, routers=[router])
     async with app.router.lifespan_context(app), caller_of(app, headers={}) as caller:
-        answer = await caller.post(f"{settings.api_v1_str}/reported", json={"said": "x"})
+        answer = await caller.post(f"{settings.api_v1_str}/reported/text", json={"said": "x"})
     assert answer.status_code == 500
     assert project.bodies == []
 

@@ -1,7 +1,8 @@
 """How reports of failures attach themselves to the service.
 
 Only what the log calls unexpected is reported: requests that are answered by 500, jobs that are
-given up. None of Sentry's integrations is on: they patch libraries, and send what callers say.
+given up: the type of the exception, the stack, and the ids by which the log is found. None of
+Sentry's integrations is on: they patch libraries, and send what callers say.
 """
 
 import asyncio
@@ -14,7 +15,6 @@ from sentry_sdk.types import Event, Hint
 
 from app.core import context
 from app.core.errors import unexpected
-from app.core.logging import clean_text
 from app.core.piece import Piece
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ async def _lifespan(settings: "CoreSettings") -> AsyncIterator[None]:
         settings.sentry_dsn.get_secret_value(),
         environment=settings.environment,
         release=settings.app_version,
-        before_send=_without_secrets,
+        before_send=_without_texts,
         default_integrations=False,
         auto_enabling_integrations=False,
         auto_session_tracking=False,
@@ -58,10 +58,10 @@ def _report(error: Exception) -> None:
         scope.capture_exception(error)
 
 
-def _without_secrets(event: Event, _: Hint) -> Event:
-    """Take out what the log would not say, either."""
+def _without_texts(event: Event, _: Hint) -> Event:
+    """Leave the types: texts of exceptions quote what callers have sent, and parameters."""
     for exception in event.get("exception", {}).get("values", ()):
-        exception["value"] = clean_text(str(exception.get("value")))
+        exception.pop("value", None)
     return event
 
 
