@@ -3,6 +3,8 @@
 import asyncio
 import json
 import uuid
+from collections.abc import Callable
+from inspect import getmembers, isfunction, signature
 from typing import Any
 
 import pytest
@@ -11,17 +13,21 @@ from sqlalchemy import func, select, update
 
 from app.config import Settings
 from app.core.application import create_app
+from app.core.auth.local import letters, throttle
 from app.core.auth.local import sweep as sweep_module
-from app.core.auth.local import throttle
 from app.core.auth.local.models import HOME, Attempt, MailToken, UserSession
 from app.core.auth.local.passwords import COMMON, Passwords
 from app.core.auth.local.realms.realm import everywhere
 from app.core.auth.local.sweep import sweep
 from app.core.database.types import utc_now
+from app.core.logging import clean_text
+from app.core.mail import Mail
 from tests.core.issuing.base import bearer
 from tests.core.local.people import AUTH, OTHER, PASSWORD, People, account, body_of, new_address
 from tests.core.mailbox import Mailbox
 from tests.core.plugin import Addresses, caller_of, with_changes
+
+LETTERS = [letter for name, letter in getmembers(letters, isfunction) if not name.startswith("_")]
 
 
 async def test_register_verify_and_sign_in(people: People) -> None:
@@ -190,6 +196,14 @@ async def test_a_mail_tells_who_has_no_account(people: People, mailbox: Mailbox)
     unknown = new_address()
     await people.post("password/forgot", email=unknown)
     assert "no account" in (await mailbox.next(unknown))["Subject"]
+
+
+@pytest.mark.parametrize("letter", LETTERS, ids=lambda letter: str(letter.__name__))
+def test_the_log_has_the_whole_letter(settings: Settings, letter: Callable[..., Mail]) -> None:
+    """In development it is where letters go."""
+    more = ["a-token", "a tenant"][: len(signature(letter).parameters) - 2]
+    mail = letter(settings, new_address(), *more)
+    assert clean_text(mail.text) == mail.text
 
 
 async def test_a_disabled_user_is_as_unknown_as_any(people: People, hashing: list[str]) -> None:

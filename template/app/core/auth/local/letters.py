@@ -1,4 +1,8 @@
-"""The mails that users get. Links carry tokens behind #, which browsers send to nobody."""
+"""The mails that users get. Links carry tokens behind #, which browsers send to nobody.
+
+No paragraph before a link ends in `password:`, after which the log, where mails go in development,
+leaves out what stands there.
+"""
 
 from app.core.auth.local.settings import LocalSettings
 from app.core.mail import Mail
@@ -47,7 +51,7 @@ def reset_password(settings: LocalSettings, email: str, token: str) -> Mail:
         settings,
         email,
         "Choose a new password",
-        "somebody, probably you, wants to choose a new password:",
+        "somebody, probably you, wants to choose a new password here:",
         _link(settings, "reset-password", token),
         "The link works for an hour and once. Otherwise ignore this mail: nothing has changed.",
     )
