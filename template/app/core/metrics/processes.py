@@ -1,6 +1,7 @@
 """Several processes as one: each writes its figures down, and whoever is asked adds them up."""
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from operator import add
@@ -21,6 +22,7 @@ from prometheus_client.registry import Collector
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Names the directory to prometheus-client, in this process and in those that it starts."""
 _BEGAN = "process_start_time_seconds"
+_NAME = re.compile(r"(?:counter|histogram|summary|gauge_[a-z]+)_([0-9]+)\.db")
 
 
 @contextmanager
@@ -63,7 +65,7 @@ def everybody(own: CollectorRegistry) -> CollectorRegistry:
         found.register(REGISTRY)
     else:
         _forget_the_gone(place)
-        MultiProcessCollector(found, path=str(place))
+        found.register(Counts(place))
         found.register(Processes(place))
         PlatformCollector(registry=found)
     return found
@@ -76,10 +78,30 @@ def _forget_the_gone(place: Path) -> None:
             os.kill(process, 0)
         except ProcessLookupError:
             mark_process_dead(process, str(place))
+        except PermissionError:
+            continue  # it lives, as somebody else
 
 
 def _processes(place: Path) -> set[int]:
-    return {int(file.stem.rpartition("_")[2]) for file in place.glob("*.db")}
+    return set(_files(place).values())
+
+
+def _files(place: Path) -> dict[Path, int]:
+    """Give prometheus-client's own files, with the processes that write them."""
+    named = ((file, _NAME.fullmatch(file.name)) for file in place.glob("*.db"))
+    return {file: int(name[1]) for file, name in named if name}
+
+
+class Counts(Collector):
+    """What several processes have counted."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+
+    def collect(self) -> Iterable[Metric]:
+        """Add it up."""
+        found: Iterable[Metric] = MultiProcessCollector.merge(map(str, _files(self._place)))
+        return found
 
 
 class Processes(Collector):

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from prometheus_client import CollectorRegistry, Counter, generate_latest
 
+from app.core.metrics.processes import counted_together, directory, everybody
 from tests.core.metrics.scraping import Figures
 from tests.core.migrating import as_environment
 from tests.core.plugin import Addresses
@@ -110,3 +112,17 @@ def test_nothing_is_left_behind(asked: Asked) -> None:
     asked.server.terminate()
     asked.server.wait()
     assert not list(asked.directory.glob("metrics-*"))
+
+
+def test_what_is_not_of_this_server_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(process: int, number: int) -> None:
+        raise PermissionError(process, number)
+
+    monkeypatch.setattr(os, "kill", refuse)
+    with counted_together():
+        Counter("counted_here", "By one process", registry=None).inc()
+        place = directory()
+        assert place is not None
+        (place / "note.db").write_text("of somebody else")
+        text = generate_latest(everybody(CollectorRegistry())).decode()
+    assert "counted_here_total 1.0" in text

@@ -44,10 +44,9 @@ def source(_: "CoreSettings", registry: CollectorRegistry) -> Iterator[Look]:
     def ended(method: str, route: str, status: int, seconds: float) -> None:
         nonlocal running
         running -= 1
-        key = method, route, status
+        key = method if method in METHODS else OTHER, route, status
         if (child := children.get(key)) is None:
-            child = duration.labels(method if method in METHODS else OTHER, route, str(status))
-            children[key] = child
+            child = children[key] = duration.labels(key[0], route, str(status))
         child.observe(seconds)
 
     with request_began.heard_by(began), request_ended.heard_by(ended):
