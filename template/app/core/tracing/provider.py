@@ -10,7 +10,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import ParentBased, Sampler, TraceIdRatioBased
 from opentelemetry.trace import get_tracer_provider, set_tracer_provider
 from opentelemetry.util.re import parse_env_headers
 
@@ -40,6 +40,16 @@ class _Sending(SpanProcessor):
 _sending = _Sending()
 
 
+def sampler_of(share: float) -> Sampler:
+    """Decide which traces are recorded: a share of them, by their ids.
+
+    So a job is recorded with the request that has enqueued it. What callers say of recording
+    decides nothing: whoever it is would fill the collector, or hide.
+    """
+    ratio = TraceIdRatioBased(share)
+    return ParentBased(ratio, remote_parent_sampled=ratio, remote_parent_not_sampled=ratio)
+
+
 def install(settings: "CoreSettings") -> None:
     """Make the provider of this process, which OpenTelemetry lets one do once.
 
@@ -53,7 +63,7 @@ def install(settings: "CoreSettings") -> None:
         "deployment.environment.name": settings.environment,
     }
     provider = TracerProvider(
-        sampler=ParentBased(TraceIdRatioBased(settings.otel_traces_sampler_arg)),
+        sampler=sampler_of(settings.otel_traces_sampler_arg),
         resource=Resource.create(said),
         shutdown_on_exit=False,
     )

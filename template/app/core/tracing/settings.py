@@ -18,7 +18,7 @@ class TracingSettings(AppSettings):
     )
     otel_service_name: str = Field(DEFAULT_NAME, description="What the service is called there")
     otel_traces_sampler_arg: float = Field(
-        1.0, ge=0, le=1, description="Share of the traces that begin here which are recorded"
+        1.0, ge=0, le=1, description="Share of the traces that are recorded"
     )
 
     @field_validator("otel_exporter_otlp_endpoint")

@@ -10,7 +10,15 @@ import pytest
 import structlog
 from fastapi import APIRouter, FastAPI
 from httpx2 import AsyncClient
-from opentelemetry.trace import get_tracer
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    TraceFlags,
+    get_tracer,
+    set_span_in_context,
+)
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -132,18 +140,30 @@ async def test_a_job_that_fails_is_a_span_that_failed(
     assert job.attributes["error.type"] == "RuntimeError"
 
 
-async def test_what_the_caller_does_not_record_is_not_recorded_here(
+@pytest.mark.parametrize("flag", [TraceFlags.DEFAULT, TraceFlags.SAMPLED])
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_flag_from_elsewhere_decides_nothing(flag: int, share: float) -> None:
+    trace, name = int(CALLERS_TRACE, 16), "GET /"
+    for is_remote, recorded in ((True, share == 1), (False, flag == TraceFlags.SAMPLED)):
+        parent = SpanContext(trace, int(CALLERS_SPAN, 16), is_remote, TraceFlags(flag))
+        around = set_span_in_context(NonRecordingSpan(parent), Context())
+        decided = provider.sampler_of(share).should_sample(around, trace, name)
+        assert (decided.decision is Decision.RECORD_AND_SAMPLE) == recorded
+
+
+async def test_what_the_caller_does_not_record_is_recorded_here(
     settings: Settings, receiver: Receiver, other: Neighbour
 ) -> None:
+    path = f"{settings.api_v1_str}/chain"
     async with service(settings, receiver) as caller:
         with sending_to(jobs := Collected()):
-            headers = {"traceparent": NOT_RECORDED}
-            await caller.get(f"{settings.api_v1_str}/chain", headers=headers)
+            await caller.get(path, headers={"traceparent": NOT_RECORDED})
             await jobs.run_all()
-    assert receiver.spans == []
+    assert {span.trace for span in receiver.spans} == {CALLERS_TRACE}
+    assert receiver.one(f"job {look.name}").parent == receiver.one(f"GET {path}").id
     told = other.received[-1].headers["traceparent"]
     assert told.startswith(f"00-{CALLERS_TRACE}-")
-    assert told.endswith("-00")
+    assert told.endswith("-01")
 
 
 async def test_probes_begin_no_trace(settings: Settings, receiver: Receiver) -> None:
