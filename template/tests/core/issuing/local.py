@@ -27,7 +27,6 @@ PUBLIC = frozenset(
         "/api/v1/auth/logout",
         "/api/v1/auth/password/forgot",
         "/api/v1/auth/password/reset",
-        "/api/v1/auth/email/confirm",
         *REALM_PUBLIC,
     }
 )

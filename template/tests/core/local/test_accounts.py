@@ -272,6 +272,23 @@ async def test_a_password_is_changed_only_by_who_knows_it(people: People) -> Non
     assert statuses == [403] * 5 + [429]
 
 
+async def test_guessing_the_present_password_is_throttled_over_all_addresses(
+    people: People, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has taken a token guesses no more often by changing places; its owner goes on."""
+    monkeypatch.setattr(throttle, "ACCOUNT", throttle.Limit("account", 3, throttle.QUARTER))
+    tokens = await people.signed_in()
+    body = {"current_password": OTHER, "new_password": OTHER}
+    statuses = []
+    for number in range(5):
+        async with caller_of(app, f"203.0.113.{number}", bearer(tokens["access_token"])) as thief:
+            statuses.append((await thief.post(f"{AUTH}/password/change", json=body)).status_code)
+    assert statuses == [403] * 3 + [429] * 2
+    right = {"current_password": PASSWORD, "new_password": OTHER}
+    answer = await people.post("password/change", bearer(tokens["access_token"]), **right)
+    assert answer.status_code == 200
+
+
 async def test_an_old_hash_is_replaced_at_sign_in(people: People) -> None:
     email = await people.join()
     aged = await Passwords(16, 1, 1, 1).hash(PASSWORD)

@@ -24,8 +24,9 @@ async def ask(people: People, tokens: Tokens, new: str, password: str = PASSWORD
     return await people.post("email/change", bearer(tokens["access_token"]), **body)
 
 
-async def confirm(people: People, token: str) -> int:
-    return (await people.post("email/confirm", token=token)).status_code
+async def confirm(people: People, tokens: Tokens, token: str) -> int:
+    answer = await people.post("email/confirm", bearer(tokens["access_token"]), token=token)
+    return answer.status_code
 
 
 async def sign_in(people: People, email: str, old: str, password: str = PASSWORD) -> int:
@@ -52,7 +53,7 @@ async def test_an_address_is_changed_by_who_reads_the_new_one(
     assert "is to be changed" in (await mailbox.next(old))["Subject"]
     assert await sign_in(people, old, old) == 200, "nothing has changed yet"
     token = await people.mailed_token(new)
-    assert [await confirm(people, token) for _ in range(2)] == [204, 400]
+    assert [await confirm(people, tokens, token) for _ in range(2)] == [204, 400]
     assert "was changed" in (await mailbox.next(old))["Subject"]
     assert (await people.refresh(tokens)).status_code == 401, "all sessions have ended"
     assert [await sign_in(people, each, old) for each in (new, old)] == [200, 401]
@@ -63,11 +64,28 @@ async def test_an_address_is_changed_by_who_reads_the_new_one(
     ]
 
 
+async def test_whoever_reads_the_mail_alone_gets_no_account(people: People) -> None:
+    """The new address may be mistyped, and a stranger's."""
+    old, new = await people.join(), new_address()
+    tokens = await people.login(old)
+    await ask(people, tokens, new)
+    token, stranger = await people.mailed_token(new), await people.signed_in()
+    assert (await people.post("email/confirm", token=token)).status_code == 401
+    answers = [
+        await people.post("email/confirm", bearer(stranger["access_token"]), token=each)
+        for each in (token, "of nobody")
+    ]
+    assert [answer.status_code for answer in answers] == [400, 400]
+    assert answers[0].json()["detail"] == answers[1].json()["detail"]
+    assert await sign_in(people, old, old) == 200, "nothing has changed"
+    assert await confirm(people, tokens, token) == 204
+
+
 async def test_the_user_stays_the_same(people: People) -> None:
     old, new = await people.join(), new_address()
     tokens = await people.login(old)
     await ask(people, tokens, new)
-    await confirm(people, await people.mailed_token(new))
+    await confirm(people, tokens, await people.mailed_token(new))
     again = await people.login(new, **naming(old))
     before, after = [(await people.me(each)).json() for each in (tokens, again)]
     assert (before["subject"], before["roles"]) == (after["subject"], after["roles"])
@@ -135,7 +153,7 @@ async def test_a_new_password_withdraws_the_change(people: People) -> None:
             await people.post("password/forgot", email=old)
             mailed = await people.mailed_token(old)
             await people.post("password/reset", token=mailed, password=OTHER)
-        assert await confirm(people, token) == 400
+        assert await confirm(people, tokens, token) == 400
         assert await sign_in(people, old, old, OTHER) == 200
 
 
@@ -146,16 +164,17 @@ async def test_the_last_of_several_wishes_holds(people: People) -> None:
     for wish in wishes:
         await ask(people, tokens, wish)
         mailed.append(await people.mailed_token(wish))
-    assert [await confirm(people, token) for token in mailed] == [400, 204]
+    assert [await confirm(people, tokens, token) for token in mailed] == [400, 204]
 
 
 async def test_mails_to_the_old_address_are_worth_nothing_any_more(people: People) -> None:
     old, new = await people.join(), new_address()
-    await ask(people, await people.login(old), new)
+    tokens = await people.login(old)
+    await ask(people, tokens, new)
     await people.mailbox.next(old)
     await people.post("password/forgot", email=old)
     reset = await people.mailed_token(old)
-    await confirm(people, await people.mailed_token(new))
+    await confirm(people, tokens, await people.mailed_token(new))
     assert (await people.post("password/reset", token=reset, password=OTHER)).status_code == 400
 
 
@@ -166,7 +185,7 @@ async def test_a_disabled_user_changes_nothing(people: People) -> None:
     token = await people.mailed_token(new)
     async with account(old) as user:
         user.disabled_at = utc_now()
-    assert await confirm(people, token) == 400
+    assert await confirm(people, tokens, token) == 400
     assert (await ask(people, tokens, new)).status_code == 403
 
 
@@ -175,9 +194,10 @@ async def test_an_address_that_was_taken_meanwhile_stays_whose_it_is(crowd: Peop
     first, new = await crowd.join(), new_address()
     mailed = []
     for email in (first, await neighbour_of(first)):
-        await ask(crowd, await crowd.login(email, **naming(first)), new)
-        mailed.append(await crowd.mailed_token(new))
-    statuses = await asyncio.gather(*(confirm(crowd, token) for token in mailed))
+        tokens = await crowd.login(email, **naming(first))
+        await ask(crowd, tokens, new)
+        mailed.append((tokens, await crowd.mailed_token(new)))
+    statuses = await asyncio.gather(*(confirm(crowd, *both) for both in mailed))
     assert sorted(statuses) == [204, 409]
 
 

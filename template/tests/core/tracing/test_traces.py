@@ -11,6 +11,7 @@ import structlog
 from fastapi import APIRouter, FastAPI
 from httpx2 import AsyncClient
 from opentelemetry.context import Context
+from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.trace import (
     NonRecordingSpan,
     SpanContext,
@@ -147,7 +148,7 @@ def test_a_flag_from_elsewhere_decides_nothing(flag: int, share: float) -> None:
         parent = SpanContext(trace, int(CALLERS_SPAN, 16), is_remote, TraceFlags(flag))
         around = set_span_in_context(NonRecordingSpan(parent), Context())
         decided = provider.sampler_of(share).should_sample(around, trace, name)
-        assert decided.decision.is_sampled() == recorded
+        assert (decided.decision is Decision.RECORD_AND_SAMPLE) == recorded
 
 
 async def test_what_the_caller_does_not_record_is_recorded_here(

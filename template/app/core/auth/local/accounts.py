@@ -156,18 +156,23 @@ async def prove(
     """
     async with HOME.read_session_context() as reading:
         user = await reading.get(User, user_id)
+        known = await sessions.is_known(reading, user_id, origin.address)
     if user is None:
         raise not_a_user()
-    place = throttle.network(origin.address)
-    (tries,) = await throttle.count((throttle.PAIR, f"{account_key(user.email)}|{place}"))
-    if tries.exceeded:
-        raise tries.refuse()
+    name, place = account_key(user.email), throttle.network(origin.address)
+    pair, account = await throttle.count(
+        (throttle.PAIR, f"{name}|{place}"), (throttle.ACCOUNT, name)
+    )
+    if pair.exceeded:
+        raise pair.refuse()
+    if account.exceeded and not known:
+        raise account.refuse()
     verdict = await _verify(settings, user, password)
     if not verdict.right:
         audit(f"{to_change}.change_failed", user=str(user.id), address=origin.address)
         raise ForbiddenError("The present password is another one")
     async with HOME.session_context() as session:
-        await throttle.forgive(session, tries)
+        await throttle.forgive(session, pair, account)
     return user
 
 

@@ -48,15 +48,19 @@ async def ask_for_change(
     audit("email.change_asked", user=str(user.id), address=origin.address)
 
 
-async def confirm_change(settings: LocalSettings, token: str) -> None:
+async def confirm_change(settings: LocalSettings, user_id: uuid.UUID, token: str) -> None:
     """Give a user the address to which a token was sent; all sessions end.
 
+    It takes both: a mistyped address is read by a stranger, who must not get the account.
+
     Raises:
-        BadRequestError: the token is not valid.
+        BadRequestError: the token is not valid, or not this user's.
         ConflictError: the address has an account meanwhile.
     """
     async with HOME.read_session_context() as reading:
         seen = await mail_tokens.find(reading, "email", token)
+    if seen.user_id != user_id:
+        raise mail_tokens.not_valid()
     with entered(seen.realm_id):
         async with HOME.session_context() as session:
             taken = await mail_tokens.take(session, "email", token)

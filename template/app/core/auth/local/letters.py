@@ -88,7 +88,8 @@ def confirm_address(settings: LocalSettings, email: str, token: str) -> Mail:
         "Confirm your new e-mail address",
         "please confirm that this is to be the e-mail address of your account:",
         _link(settings, "confirm-email", token),
-        "The link works for an hour and once. If you have not asked for it, ignore this mail.",
+        "The link works for an hour, once, and where you are signed in. If you have not asked for"
+        " it, ignore this mail.",
     )
 
 

@@ -108,10 +108,12 @@ async def change_email(
 
 
 @router.post("/email/confirm", status_code=status.HTTP_204_NO_CONTENT)
-@public
-async def confirm_email(body: Verification, settings: SettingsDep) -> None:
-    """Take the new address with the token from the mail; all sessions end."""
-    await addresses.confirm_change(settings, body.token.get_secret_value())
+async def confirm_email(
+    body: Verification, principal: CurrentPrincipal, settings: SettingsDep
+) -> None:
+    """Take the new address with the token from the mail, as who asked for it; all sessions end."""
+    token = body.token.get_secret_value()
+    await addresses.confirm_change(settings, user_of(principal), token)
 
 
 # --- sessions ---
