@@ -26,7 +26,7 @@ DEVCONTAINER = ".devcontainer/devcontainer.json"
 RIGHTS = {
     ("security", "code"): {"security-events"},
     ("deploy", "image"): {"packages"},
-    ("template update", "update"): {"contents", "pull-requests"},
+    ("template update", "request"): {"contents", "pull-requests"},
 }
 """The only jobs that may write, and what."""
 
@@ -159,6 +159,26 @@ def test_secrets_are_given_to_steps_that_need_them(deploy: str) -> None:
                     assert name in {"deploy", "template update"}, (name, job)
             outside = {key: value for key, value in content.items() if key != "steps"}
             assert "secrets." not in json.dumps(outside), (name, job)
+
+
+def test_an_update_runs_where_no_token_is() -> None:
+    _, files = tree(ci="github")
+    jobs = workflows(files)["template update"]["jobs"]
+    runs, pushes = json.dumps(jobs.pop("update")), json.dumps(jobs.pop("request"))
+    assert not jobs
+    assert "template_update.py" in runs
+    assert "secrets." not in runs
+    assert "github.token" not in runs
+    assert not re.search(r"template_update\.py|make |git checkout", pushes)
+    assert "git -c core.hooksPath=/dev/null push" in pushes
+    _, files = tree(ci="gitlab")
+    document = yaml.safe_load(files[PIPELINE])
+    assert "environment" not in document["template-update"]
+    assert "TOKEN" not in json.dumps(document["template-update"])
+    pushes = json.dumps(document["template-update-request"])
+    assert document["template-update-request"]["environment"]["name"] == "template-update"
+    assert not re.search(r"template_update\.py|make |git checkout|\. update/", pushes)
+    assert "git -c core.hooksPath=/dev/null push" in pushes
 
 
 def test_pull_requests_of_strangers_deploy_nothing() -> None:

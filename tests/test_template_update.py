@@ -99,8 +99,9 @@ def test_nothing_new_changes_nothing(tmp_path: Path) -> None:
     [
         ("echo no such tag; false", False, "no such tag"),
         (NEWER, True, "there are changes that are not committed"),
+        ("sed -i 's/v1.0.0/v1; make a/' .copier-answers.yml", False, "names no version: 'v1; make"),
     ],
-    ids=["impossible", "dirty"],
+    ids=["impossible", "dirty", "no version"],
 )
 def test_what_cannot_be_updated_is_left_alone(
     update: str, dirty: bool, said: str, tmp_path: Path

@@ -84,6 +84,8 @@ def main(path: Path) -> None:
     if not git("status", "--porcelain"):
         sys.stdout.write("changed=false\n")
         return
+    if not re.fullmatch(r"[\w.+-]+", answer("_commit"), re.ASCII):
+        sys.exit(f"{ANSWERS} names no version: {answer('_commit')!r}")
     git("add", "--all")
     conflicting = conflicts()
     runs = {name: run("make", name) for name in ("install", "check")}
