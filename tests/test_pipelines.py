@@ -140,7 +140,8 @@ def test_workflows_have_no_more_rights_than_they_need(deploy: str) -> None:
     assert "main" in found
     for name, workflow in found.items():
         assert workflow["permissions"] == {}, name
-        assert workflow["concurrency"]["group"].startswith("${{ github.workflow }}")
+        if name != "deploy":
+            assert workflow["concurrency"]["group"].startswith("${{ github.workflow }}")
         for job, content in workflow["jobs"].items():
             writes = {right for right, how in content["permissions"].items() if how != "read"}
             assert writes == RIGHTS.get((name, job), set()), (name, job)
@@ -190,6 +191,31 @@ def test_pull_requests_of_strangers_deploy_nothing() -> None:
             if "environment" in job and name != "roll-back":
                 assert "checked" in (job["needs"], jobs[job["needs"]].get("needs"))
         assert jobs["roll-back"]["if"] == "github.event_name == 'workflow_dispatch'"
+
+
+def test_a_run_that_deploys_nothing_takes_nobodys_turn() -> None:
+    for deploy in ("render", "kubernetes"):
+        _, files = tree(ci="github", deploy=deploy)
+        workflow = workflows(files)["deploy"]
+        assert "concurrency" not in workflow
+        assert "dependabot[bot]" in workflow["jobs"]["checked"]["if"]
+        for name, job in workflow["jobs"].items():
+            assert ("concurrency" in job) == ("environment" in job), name
+            if "concurrency" in job:
+                environment = job["environment"]["name"]
+                assert job["concurrency"]["group"] == f"${{{{ github.workflow }}}}-{environment}"
+                assert job["concurrency"]["cancel-in-progress"] is False
+
+
+@pytest.mark.parametrize(
+    ("ci", "said"),
+    [("github", "deployment branch `main`"), ("gitlab", "a protected environment")],
+)
+def test_guide_keeps_production_from_branches(ci: str, said: str) -> None:
+    _, files = tree(ci=ci, deploy="render")
+    assert said in files["deploy/pipeline/README.md"].decode()
+    _, files = tree(ci=ci, deploy="none")
+    assert said not in files["deploy/pipeline/README.md"].decode()
 
 
 def test_actions_are_pinned_to_one_commit_each() -> None:
