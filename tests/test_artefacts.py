@@ -343,6 +343,24 @@ def test_service_is_not_told_the_passwords_of_others(given: Answers, tmp_path: P
         assert not owner or owner not in " ".join(addresses), name
 
 
+def test_what_watches_has_a_network_of_its_own() -> None:
+    _, files = tree(monitoring=True, worker="taskiq")
+    services = yaml.safe_load(files["docker/compose/monitoring.yml"])["services"]
+    watching = {name: set(each["networks"]) for name, each in services.items() if "image" in each}
+    assert watching.pop("prometheus") == {"monitoring", "watching"}
+    assert watching.keys() == {"alertmanager", "grafana", "loki", "vector"}
+    assert all(networks == {"monitoring"} for networks in watching.values())
+
+
+def test_checklist_names_every_password_of_compose() -> None:
+    for given in ({"tenancy": True, "auth": "local", "vault": True}, {"database": "mysql"}):
+        _, files = tree(**given, monitoring=True, worker="taskiq")
+        told = files["deploy/production-checklist.md"].decode()
+        service = yaml.safe_load(files[COMPOSE_SERVICE])["services"]["service"]
+        wanted = PASSWORDS_OF_COMPOSE & service["environment"].keys()
+        assert wanted == PASSWORDS_OF_COMPOSE & set(re.findall(r"`(\w+)`", told))
+
+
 def resolve_compose(files: list[Path]) -> subprocess.CompletedProcess[str]:
     """Let Compose merge files and check the result; needs its client, but no engine."""
     if not has_compose():

@@ -61,6 +61,7 @@ def serving(service: Path, provider: Provider) -> Iterator[Running]:
     port = free_port()
     variables = {
         "ENVIRONMENT": "staging",
+        "SECRET_KEY": "for-tests-only",
         "DATABASE_URL": f"sqlite:///{service}/identity-{port}.db",
         "OIDC_ISSUER": provider.issuer,
         "OIDC_AUDIENCE": AUDIENCE,

@@ -537,6 +537,33 @@ def test_secrets_are_never_committed(tmp_path: Path) -> None:
     assert {path for path in shared if path.parts[0] == "deploy"} <= kept
 
 
+def test_pods_reach_no_more_than_they_need() -> None:
+    manifests = rich("postgresql", "production").manifests
+    for policy in manifests.of("NetworkPolicy"):
+        for rule in policy["spec"].get("egress", ()):
+            assert rule["ports"], policy["metadata"]["name"]
+            for peer in rule["to"]:
+                assert peer.get("namespaceSelector") != {}, policy["metadata"]["name"]
+                if peer.get("ipBlock", {}).get("cidr") == "::/0":
+                    # A gateway of the network turns these into addresses of IPv4, private ones too.
+                    assert "64:ff9b::/96" in peer["ipBlock"]["except"]
+    [rule] = _found(manifests, "NetworkPolicy", "to-upstreams")["spec"]["egress"]
+    label = {"gateway-upstream": "true"}
+    assert rule["to"] == [{"namespaceSelector": {"matchLabels": label}}]
+
+
+def test_an_example_that_is_not_filled_in_is_not_deployed(tmp_path: Path) -> None:
+    files = RENDERER.tree(SERVICES.resolve(RICH["mysql"]))
+    place = RENDERER.write(files, tmp_path) / PLACE
+    example = (place / "secrets.env.example").read_text()
+    assert "\nSECRET_KEY=\n" in example
+    (place / "overlays/staging/secrets.env").write_text(example)
+    command = ["sh", str(place / "deploy.sh"), "staging"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert re.fullmatch(r"SECRET_KEY is empty in \S+/staging/secrets\.env: .*\n", ran.stderr)
+
+
 def test_rules_are_those_of_prometheus() -> None:
     """`python -m tools.prometheus_rules` writes them anew."""
     for path, text in written().items():

@@ -26,7 +26,7 @@ DEVCONTAINER = ".devcontainer/devcontainer.json"
 RIGHTS = {
     ("security", "code"): {"security-events"},
     ("deploy", "image"): {"packages"},
-    ("template update", "update"): {"contents", "pull-requests"},
+    ("template update", "request"): {"contents", "pull-requests"},
 }
 """The only jobs that may write, and what."""
 
@@ -140,7 +140,8 @@ def test_workflows_have_no_more_rights_than_they_need(deploy: str) -> None:
     assert "main" in found
     for name, workflow in found.items():
         assert workflow["permissions"] == {}, name
-        assert workflow["concurrency"]["group"].startswith("${{ github.workflow }}")
+        if name != "deploy":
+            assert workflow["concurrency"]["group"].startswith("${{ github.workflow }}")
         for job, content in workflow["jobs"].items():
             writes = {right for right, how in content["permissions"].items() if how != "read"}
             assert writes == RIGHTS.get((name, job), set()), (name, job)
@@ -161,6 +162,26 @@ def test_secrets_are_given_to_steps_that_need_them(deploy: str) -> None:
             assert "secrets." not in json.dumps(outside), (name, job)
 
 
+def test_an_update_runs_where_no_token_is() -> None:
+    _, files = tree(ci="github")
+    jobs = workflows(files)["template update"]["jobs"]
+    runs, pushes = json.dumps(jobs.pop("update")), json.dumps(jobs.pop("request"))
+    assert not jobs
+    assert "template_update.py" in runs
+    assert "secrets." not in runs
+    assert "github.token" not in runs
+    assert not re.search(r"template_update\.py|make |git checkout", pushes)
+    assert "git -c core.hooksPath=/dev/null push" in pushes
+    _, files = tree(ci="gitlab")
+    document = yaml.safe_load(files[PIPELINE])
+    assert "environment" not in document["template-update"]
+    assert "TOKEN" not in json.dumps(document["template-update"])
+    pushes = json.dumps(document["template-update-request"])
+    assert document["template-update-request"]["environment"]["name"] == "template-update"
+    assert not re.search(r"template_update\.py|make |git checkout|\. update/", pushes)
+    assert "git -c core.hooksPath=/dev/null push" in pushes
+
+
 def test_pull_requests_of_strangers_deploy_nothing() -> None:
     for deploy in ("render", "kubernetes"):
         _, files = tree(ci="github", deploy=deploy)
@@ -170,6 +191,31 @@ def test_pull_requests_of_strangers_deploy_nothing() -> None:
             if "environment" in job and name != "roll-back":
                 assert "checked" in (job["needs"], jobs[job["needs"]].get("needs"))
         assert jobs["roll-back"]["if"] == "github.event_name == 'workflow_dispatch'"
+
+
+def test_a_run_that_deploys_nothing_takes_nobodys_turn() -> None:
+    for deploy in ("render", "kubernetes"):
+        _, files = tree(ci="github", deploy=deploy)
+        workflow = workflows(files)["deploy"]
+        assert "concurrency" not in workflow
+        assert "dependabot[bot]" in workflow["jobs"]["checked"]["if"]
+        for name, job in workflow["jobs"].items():
+            assert ("concurrency" in job) == ("environment" in job), name
+            if "concurrency" in job:
+                environment = job["environment"]["name"]
+                assert job["concurrency"]["group"] == f"${{{{ github.workflow }}}}-{environment}"
+                assert job["concurrency"]["cancel-in-progress"] is False
+
+
+@pytest.mark.parametrize(
+    ("ci", "said"),
+    [("github", "deployment branch `main`"), ("gitlab", "a protected environment")],
+)
+def test_guide_keeps_production_from_branches(ci: str, said: str) -> None:
+    _, files = tree(ci=ci, deploy="render")
+    assert said in files["deploy/pipeline/README.md"].decode()
+    _, files = tree(ci=ci, deploy="none")
+    assert said not in files["deploy/pipeline/README.md"].decode()
 
 
 def test_actions_are_pinned_to_one_commit_each() -> None:

@@ -103,6 +103,7 @@ def service(place: Path) -> Iterator[tuple[Running, int]]:
     variables = environment(
         **addresses,
         ENVIRONMENT="staging",
+        SECRET_KEY="for-tests-only",  # noqa: S106
         REDIS_URL=f"redis://127.0.0.1:{redis_port}",
         RATE_LIMIT_DEFAULT="1000000/minute",
         LOG_LEVEL="WARNING",

@@ -56,6 +56,13 @@ def test_everything_is_asked_once() -> None:
     ]
 
 
+@pytest.mark.parametrize("address", ["https://127.0.0.1:9", "127.0.0.1:9", "http://", "localhost"])
+def test_an_address_that_cannot_be_asked_is_refused(address: str) -> None:
+    ran = run(address)
+    assert ran.returncode == 1
+    assert ran.stderr == f"{address}: must be an address such as http://127.0.0.1:8000\n"
+
+
 @pytest.mark.parametrize("status", [500, 502, 503])
 def test_a_fault_of_the_service_fails(status: int) -> None:
     with service({("POST", "/api/v1/projects"): status}) as (address, _):

@@ -1,5 +1,6 @@
 """What `deploy/pipeline/` has, as a pipeline runs it: git, make and HTTP are real, and small."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ update:
 \t{update}
 
 install:
-\t@echo resolved > uv.lock
+\t@echo resolved$(if $(CI), to the letter) > uv.lock
 
 check:
 \t@echo twelve passed
@@ -50,7 +51,14 @@ def git(directory: Path, *arguments: str) -> str:
 def run(directory: Path, report: Path) -> subprocess.CompletedProcess[str]:
     """Run the script as a pipeline does."""
     command = [sys.executable, "-I", str(SCRIPT), str(report)]
-    return subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command,
+        cwd=directory,
+        env={**os.environ, "CI": "true"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_an_update_is_committed_and_told(tmp_path: Path) -> None:
@@ -61,6 +69,7 @@ def test_an_update_is_committed_and_told(tmp_path: Path) -> None:
         "Update the foundation to v1.1.0",
         ".copier-answers.yml\napp.py\nuv.lock\n",
     ]
+    assert (directory / "uv.lock").read_text() == "resolved\n"
     assert not git(directory, "status", "--porcelain")
     text = report.read_text()
     assert "from `v1.0.0` to `v1.1.0`" in text
@@ -99,8 +108,9 @@ def test_nothing_new_changes_nothing(tmp_path: Path) -> None:
     [
         ("echo no such tag; false", False, "no such tag"),
         (NEWER, True, "there are changes that are not committed"),
+        ("sed -i 's/v1.0.0/v1; make a/' .copier-answers.yml", False, "names no version: 'v1; make"),
     ],
-    ids=["impossible", "dirty"],
+    ids=["impossible", "dirty", "no version"],
 )
 def test_what_cannot_be_updated_is_left_alone(
     update: str, dirty: bool, said: str, tmp_path: Path

@@ -74,6 +74,9 @@ def faults(service: Service) -> Iterator[str]:
 
 def main(address: str) -> None:
     """End the process with 0 when every answer is one, else with 1 and the reasons."""
+    url = urlsplit(address)
+    if url.scheme != "http" or not url.netloc:
+        sys.exit(f"{address}: must be an address such as http://127.0.0.1:8000")
     try:
         found = list(faults(Service(address)))
     except (OSError, http.client.HTTPException) as error:

@@ -228,10 +228,19 @@ class AppSettings(BaseSettings):
         """Give paths below which bodies may have another size, in bytes. Pieces extend this."""
         yield from ()
 
+    def published(self) -> Iterator[str]:
+        """Name each secret that everybody can read, with the mend. Pieces extend this.
+
+        Staging refuses these as production does: who knows them signs what he likes.
+        """
+        if DEVELOPMENT_SECRET in self.secret_key.get_secret_value():
+            yield "SECRET_KEY must not be the published one: openssl rand -hex 32"
+
     def insecure(self) -> Iterator[str]:
         """Name each value that production refuses, with the mend. Pieces extend this."""
+        yield from self.published()
         secret = self.secret_key.get_secret_value().strip()
-        if DEVELOPMENT_SECRET in secret or len(secret) < 32 or len(set(secret)) < 10:
+        if len(secret) < 32 or len(set(secret)) < 10:
             yield "SECRET_KEY must be at least 32 random characters: openssl rand -hex 32"
         if self.debug:
             yield "DEBUG must be false"
@@ -267,9 +276,15 @@ def load_settings(settings_class: type[SettingsT]) -> SettingsT:
         raise SystemExit(f"configuration: .env cannot be read: {error.strerror}") from None
     except SettingsError as error:
         raise SystemExit(f"configuration: {error}") from None
-    if settings.in_production and (problems := list(settings.insecure())):
+    if problems := _refused(settings):
         raise SystemExit("\n".join(f"configuration: {problem}" for problem in problems))
     return settings
+
+
+def _refused(settings: AppSettings) -> list[str]:
+    if settings.in_production:
+        return list(settings.insecure())
+    return list(settings.published()) if settings.environment == "staging" else []
 
 
 def _explain(error: ValidationError) -> str:

@@ -17,6 +17,11 @@ migrations=${3:-with-migrations}
 serving='app.kubernetes.io/component in (api, worker)'
 needed='app.kubernetes.io/component notin (api, worker, migrate)'
 
+if grep -q '^SECRET_KEY=[[:space:]]*$' "$overlays/$overlay/secrets.env" 2>/dev/null; then
+  echo "SECRET_KEY is empty in $overlays/$overlay/secrets.env: openssl rand -hex 32" >&2
+  exit 1
+fi
+
 manifests=$(mktemp)
 chosen=$(mktemp -d "$overlays/deploying-XXXXXX")
 trap 'rm -rf "$manifests" "$chosen"' EXIT

@@ -181,6 +181,18 @@ def test_production_refuses_insecure_values_by_name(
         load_settings(Settings)
 
 
+def test_staging_refuses_the_published_secret_and_warns_of_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    set_production(monkeypatch)
+    monkeypatch.setenv("ENVIRONMENT", "staging")
+    monkeypatch.setenv("ALLOWED_HOSTS", "*")
+    assert [line.split()[0] for line in load_settings(Settings).insecure()] == ["ALLOWED_HOSTS"]
+    monkeypatch.delenv("SECRET_KEY")
+    with pytest.raises(SystemExit, match=r"^configuration: SECRET_KEY must not be the published"):
+        load_settings(Settings)
+
+
 @pytest.mark.parametrize("password", ["development", "Postgres", "user"])
 @pytest.mark.parametrize("name", VARIABLES)
 def test_production_refuses_well_known_passwords(

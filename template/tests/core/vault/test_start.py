@@ -127,7 +127,7 @@ def test_a_wrong_setting_is_named(
 def test_an_emergency_starts_without_vault(
     addresses: Addresses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    variables = {"VAULT_ADDR": "http://127.0.0.1:9", "ENVIRONMENT": "staging"}
+    variables = {"VAULT_ADDR": "http://127.0.0.1:9", "ENVIRONMENT": "staging", "SECRET_KEY": SAID}
     for name, value in {**variables, **as_environment(addresses), **PRODUCTION}.items():
         monkeypatch.setenv(name, value)
     assert "exactly one way to log in" in refusal()

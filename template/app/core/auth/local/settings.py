@@ -7,7 +7,9 @@ from pydantic import Field, SecretStr
 
 from app.core.auth.settings import IssuerUrl, insecure_issuer
 from app.core.mail.settings import MailSettings
+from app.core.settings import DEVELOPMENT_SECRET
 
+_SECRETS = ("jwt_secret", "jwt_secret_previous", "jwt_secret_next")
 _SHORTEST_SECRET = 32
 _LEAST_WORK_KIB = 19_456
 """Memory times passes of OWASP's cheapest recommendation: 19 MiB, two passes."""
@@ -85,6 +87,14 @@ class LocalSettings(MailSettings):
         """What this service signs with."""
         return "ES256"
 
+    def published(self) -> Iterator[str]:
+        """Name each secret that everybody can read, with the mend."""
+        yield from super().published()
+        for name in _SECRETS:
+            secret = getattr(self, name)
+            if secret and DEVELOPMENT_SECRET in secret.get_secret_value():
+                yield f"{name.upper()} must not be the published one: openssl rand -hex 32"
+
     def insecure(self) -> Iterator[str]:
         """Name each value that production refuses, with the mend."""
         yield from super().insecure()
@@ -92,7 +102,7 @@ class LocalSettings(MailSettings):
         yield from insecure_issuer("AUTH_PAGES_URL", self.auth_pages_url)
         if self.smtp_url is None:
             yield "SMTP_URL must name a mail server: users verify their addresses by mail"
-        for name in ("jwt_secret", "jwt_secret_previous", "jwt_secret_next"):
+        for name in _SECRETS:
             secret = getattr(self, name)
             if secret and len(secret.get_secret_value()) < _SHORTEST_SECRET:
                 yield f"{name.upper()} must be at least {_SHORTEST_SECRET} characters"

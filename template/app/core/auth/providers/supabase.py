@@ -46,13 +46,17 @@ class AuthSettings(AppSettings):
         """What the project signs with."""
         return "ES256" if self.supabase_jwt_secret is None else "HS256"
 
+    def published(self) -> Iterator[str]:
+        """Name each secret that everybody can read, with the mend."""
+        yield from super().published()
+        secret = self.supabase_jwt_secret
+        if secret and secret.get_secret_value() == _SECRET_OF_EVERYBODY:
+            yield "SUPABASE_JWT_SECRET must not be the one that `supabase start` uses"
+
     def insecure(self) -> Iterator[str]:
         """Name each value that production refuses, with the mend."""
         yield from super().insecure()
         yield from insecure_issuer("SUPABASE_URL", self.supabase_url)
-        secret = self.supabase_jwt_secret
-        if secret and secret.get_secret_value() == _SECRET_OF_EVERYBODY:
-            yield "SUPABASE_JWT_SECRET must not be the one that `supabase start` uses"
 
 
 def token_rules(settings: AuthSettings) -> TokenRules:
