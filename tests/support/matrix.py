@@ -9,6 +9,7 @@ says so), so crossing them with each other would only repeat work.
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from tests.support.answers import Resolver
@@ -210,6 +211,14 @@ class Matrix:
             self._take_out(rows[-1], missing)
         return rows
 
+    @cached_property
+    def _opening(self) -> frozenset[str]:
+        """The questions on whose answers it depends whether others are asked."""
+        whens = (question.when for question in self.template.asked)
+        return frozenset[str]().union(
+            *(self.template.variables(when) for when in whens if isinstance(when, str))
+        )
+
     def _take_out(self, row: Answers, missing: dict[tuple[str, ...], None]) -> None:
         for pair in self._pairs_of(row):
             missing.pop(pair, None)
@@ -235,9 +244,12 @@ class Matrix:
         for name in self._ordered(names):
             if name not in chosen:
                 candidates = self.projections((name,), chosen)
-                # Of equal ones the first: what is off costs less when it is run.
+                # Of equal ones the first: what is off costs less when it is run, unless others are
+                # asked only where it is on.
                 values = sorted(
-                    (projection.answers[name] for projection in candidates), key=_is_something
+                    (projection.answers[name] for projection in candidates),
+                    key=_is_something,
+                    reverse=name in self._opening,
                 )
                 gains = [self._gain({**chosen, name: value}, name, missing) for value in values]
                 chosen[name] = values[gains.index(max(gains))]

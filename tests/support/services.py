@@ -14,7 +14,7 @@ from tests.support.template import Answers, Template
 
 READ_BY_PEOPLE = re.compile(
     r"README\.md|AGENTS\.md|LICENSE|Makefile|docker/|docker-compose|render\.yaml|\.copier"
-    r"|deploy/(kubernetes|monitoring|pipeline|render|runbooks)/|\.(devcontainer|github|vscode)/"
+    r"|deploy/((kubernetes|monitoring|pipeline|render|runbooks)/|[^/]+\.md)|\.(devcontainer|github|vscode)/"
     r"|\.(dockerignore|editorconfig|gitattributes|gitignore|gitlab-ci\.yml|pre-commit-config\.yaml)"
 )
 """Files that a running service, its tests, its types and its style do not read."""
