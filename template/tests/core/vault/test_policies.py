@@ -135,7 +135,8 @@ def test_development_secrets_are_for_development(
 ) -> None:
     path = new_place(vault).path
     variables = {"ENVIRONMENT": environment, "VAULT_ADDR": vault.address, "VAULT_PATH": path}
-    for name, value in {**variables, "VAULT_TOKEN": vault.token}.items():
+    variables |= {"VAULT_TOKEN": vault.token, "SECRET_KEY": "for-tests-only"}
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit, match=f"for development only, not for {environment}"):
         development.main()
