@@ -94,7 +94,8 @@ async def test_no_socket_where_there_is_none_opens_no_breaker(
     gateway: Gateway, session: ClientSession, status: str
 ) -> None:
     """Any caller can ask for a socket where the upstream has only pages."""
-    gateway.upstream.raw = f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode()
+    answer = f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    gateway.upstream.raw = answer.encode()
     for _ in range(3):
         with pytest.raises(WSServerHandshakeError) as refused:
             await session.ws_connect("fragile/x")

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from time import monotonic
 
@@ -17,6 +17,7 @@ from app.core.application import create_app
 from app.core.secrets import secrets
 from app.core.settings import load_settings
 from tests.core.first_database import SessionDep, database
+from tests.core.issuing.base import Issuer, bearer
 from tests.core.migrating import as_environment
 from tests.core.plugin import Addresses, caller_of
 from tests.core.vault.accounts import Account, account_of, forget_refused_connections
@@ -109,6 +110,11 @@ def asking() -> APIRouter:
     return router
 
 
+def signed_in(app: FastAPI, issuer: Issuer) -> AbstractAsyncContextManager[AsyncClient]:
+    """A caller whose token is signed by what the service is told now."""
+    return caller_of(app, headers=bearer(issuer.token()))
+
+
 @asynccontextmanager
 async def load_of(caller: AsyncClient, statuses: list[int]) -> AsyncIterator[None]:
     """Ask again and again, several at once."""
@@ -117,6 +123,7 @@ async def load_of(caller: AsyncClient, statuses: list[int]) -> AsyncIterator[Non
     async def ask() -> None:
         while not enough.is_set():
             statuses.append((await caller.get("/api/v1/ask")).status_code)
+            await asyncio.sleep(0)  # a refusal waits for nothing, and would let nobody else run
 
     tasks = [asyncio.create_task(ask()) for _ in range(4)]
     try:
@@ -141,6 +148,7 @@ async def more_of(statuses: list[int]) -> None:
 async def test_a_changed_password_of_the_database_fails_no_request(
     place: Place,
     account: Account,
+    issuer: Issuer,
     monkeypatch: pytest.MonkeyPatch,
     vault_first: bool,
     keeps_connections: bool,
@@ -151,7 +159,7 @@ async def test_a_changed_password_of_the_database_fails_no_request(
     enter(place, monkeypatch)
     app = create_app(load_settings(Settings), routers=[asking()])
     statuses: list[int] = []
-    async with app.router.lifespan_context(app), caller_of(app) as caller:
+    async with app.router.lifespan_context(app), signed_in(app, issuer) as caller:
         async with load_of(caller, statuses):
             await more_of(statuses)
             for _ in range(2):
@@ -172,12 +180,12 @@ async def test_a_changed_password_of_the_database_fails_no_request(
 
 
 async def test_an_address_that_is_none_is_not_taken_up(
-    place: Place, lines: Lines, monkeypatch: pytest.MonkeyPatch
+    place: Place, lines: Lines, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DB_USE_NULL_POOL", "true")
     enter(place, monkeypatch)
     app = create_app(load_settings(Settings), routers=[asking()])
-    async with app.router.lifespan_context(app), caller_of(app) as caller:
+    async with app.router.lifespan_context(app), signed_in(app, issuer) as caller:
         place.change(**{database.variable.upper(): "oracle://user:hunter2@host/name"})
         await until(has(database.variable, "oracle://user:hunter2@host/name"))
         assert (await caller.get("/api/v1/ask")).json() == 1

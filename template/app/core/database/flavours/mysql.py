@@ -58,7 +58,9 @@ def _refused_value(error: DBAPIError) -> bool:
 
 
 def _number(error: DBAPIError) -> int:
-    return int(error.orig.args[0]) if error.orig and error.orig.args else 0
+    # Only what the server says begins with a number: the driver has errors of its own.
+    first = error.orig.args[0] if error.orig and error.orig.args else None
+    return first if isinstance(first, int) else 0
 
 
 def _upsert(table: Table, values: Mapping[str, Any], changes: Mapping[str, Any]) -> Executable:
