@@ -10,13 +10,14 @@ export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
 
 # Questions whose answers `make matrix` combines; the others are as in the smallest service.
+# AXES=threes: few services that have each three answers between them.
 AXES ?= database databases auth vault tenancy
 
 # Processes that run tests at the same time.
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help service test matrix quick kubernetes lint format lock clean
+.PHONY: help service test matrix report quick kubernetes lint format lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; \
@@ -28,9 +29,12 @@ service: $(bin)/copier ## Render a service and start it: DIR=../my-service [ANSW
 test: $(bin)/.complete ## Run all tests [ARGS="-k sqlite"]
 	@$(bin)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS)
 
-matrix: $(bin)/.complete ## Run every combination of AXES="database tenancy" [ARGS="-k mysql"]
-	@AXES="$(AXES)" $(bin)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS) \
+matrix: $(bin)/.complete ## Run every combination of AXES="database tenancy" [RESUME=1] [ARGS="-k mysql"]
+	@AXES="$(AXES)" RESUME="$(RESUME)" $(bin)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS) \
 	  tests/test_services.py
+
+report: $(bin)/.complete ## Draw docs/matrix.html: which combinations were run here, and with what result
+	@$(bin)/python -m tools.matrix
 
 quick: $(bin)/.complete ## Run the tests to have by while working: the files, and the smallest service
 	@$(bin)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS) \

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.matrix import Matrix
 from tests.support.render import Renderer
+from tests.support.results import Results
 from tests.support.services import Services
 from tests.support.template import Template
 
@@ -32,13 +33,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     template = Template()
     matrix, renderer = Matrix(template), Renderer(template)
     services = Services(matrix, renderer)
-    wanted = [service.name for service in services.wanted(os.environ.get("AXES"))]
+    all_wanted = services.wanted(os.environ.get("AXES"))
+    wanted = [service.name for service in all_wanted]
     reports: Reports = [
         report
         for outcome in ("passed", "failed", "skipped")
         for report in terminalreporter.stats.get(outcome, [])
         if isinstance(report, pytest.TestReport)
     ]
+    Results(services).keep(all_wanted, reports)
     files = [int(str(value)) for value in _noted("contents", reports)]
     run = set(map(str, _noted("service", [report for report in reports if report.passed])))
     legal = matrix.count()
@@ -52,6 +55,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     )
     for line in sorted(_own_tests(reports)):
         terminalreporter.write_line(f"  {line}")
+    for line in _noted("covered", reports):
+        terminalreporter.write_line(line)
     if missing := [name for name in wanted if name not in run]:
         terminalreporter.write_line(f"services not run: {', '.join(missing)}")
     skipped = list(_not_run(reports))

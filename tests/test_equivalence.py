@@ -23,7 +23,7 @@ def renderer(tmp_path_factory: pytest.TempPathFactory) -> Renderer:
 
 
 def test_sample_covers_every_pair() -> None:
-    pairs = set(map(repr, MATRIX.pairs()))
+    pairs = set(map(repr, MATRIX.groups()))
     names = [question.name for question in TEMPLATE.asked]
     taken = {
         repr(((first, row[first]), (second, row[second])))

@@ -28,6 +28,7 @@ import pytest
 
 from tests.support.matrix import Matrix
 from tests.support.render import Renderer
+from tests.support.results import wanted
 from tests.support.runs import (
     database_server,
     environment,
@@ -47,7 +48,7 @@ from tests.support.vaults import stored, vault_server
 TEMPLATE = Template()
 RENDERER = Renderer(TEMPLATE)
 SERVICES = Services(Matrix(TEMPLATE), RENDERER)
-RUN = SERVICES.wanted(os.environ.get("AXES"))
+RUN = wanted(SERVICES, os.environ)
 """Those with which each pair of answers is run, or all that some answers give: `make matrix`."""
 WITH_MIGRATIONS = [service for service in RUN if service.answers["examples"]]
 SMOKE_TEST = TEMPLATE.directory / "docker/smoke.py"

@@ -15,6 +15,12 @@ from typing import Any
 from tests.support.answers import Resolver
 from tests.support.template import Answers, Question, Template
 
+Group = tuple[tuple[str, Any], ...]
+"""Questions with answers, in the order in which they are asked."""
+
+Key = tuple[tuple[str, str], ...]
+"""The same, to be looked up: True and 1 are two answers."""
+
 DEFAULT = object()
 """Stands for whatever the question's default comes to."""
 
@@ -168,15 +174,28 @@ class Matrix:
             for preset in self.template.questions["preset"].choices
         }
 
-    def pairs(
-        self, names: Iterable[str] | None = None, fixed: Mapping[str, Any] | None = None
-    ) -> list[tuple[tuple[str, Any], tuple[str, Any]]]:
-        """List every legal pair of answers to two questions, of all or of `names`."""
-        return [
-            ((first, projection.answers[first]), (second, projection.answers[second]))
-            for first, second in itertools.combinations(self._ordered(names), 2)
-            for projection in self.projections((first, second), fixed)
-        ]
+    def groups(
+        self,
+        names: Iterable[str] | None = None,
+        fixed: Mapping[str, Any] | None = None,
+        strength: int = 2,
+    ) -> Iterator[Group]:
+        """Give every legal group of answers to so many questions, of all or of `names`."""
+        for together in itertools.combinations(self._ordered(names), strength):
+            for projection in self.projections(together, fixed):
+                yield tuple((name, projection.answers[name]) for name in together)
+
+    def covered(
+        self,
+        rows: Iterable[Answers],
+        names: Iterable[str] | None = None,
+        fixed: Mapping[str, Any] | None = None,
+        strength: int = 2,
+    ) -> tuple[int, int]:
+        """Count the groups of answers that occur in some combinations, and those that are legal."""
+        legal = set(map(_key, self.groups(names, fixed, strength)))
+        seen = {key for row in rows for key in self._keys_of(row, strength)}
+        return len(legal & seen), len(legal)
 
     def covering(
         self,
@@ -184,20 +203,22 @@ class Matrix:
         fixed: Mapping[str, Any] | None = None,
         first: Iterable[Answers] = (),
         parts: Iterable[Answers] = (),
+        strength: int = 2,
     ) -> list[Answers]:
-        """Choose few combinations in which each legal pair of answers occurs.
+        """Choose few combinations in which each legal group of answers occurs.
 
-        Greedy: each row starts with a pair not seen yet and takes, question by question, the legal
-        value that adds the most unseen pairs.
+        Greedy: each row starts with a group not seen yet and takes, question by question, the legal
+        value that adds the most unseen groups.
 
         Args:
-            names: only pairs of answers to these questions.
+            names: only groups of answers to these questions.
             fixed: only combinations with these answers.
             first: combinations that are among them in any case.
             parts: answers that stand together in one of them in any case.
+            strength: how many answers a group has.
         """
         fixed = fixed or {}
-        missing = dict.fromkeys(_pair_key(*pair) for pair in self.pairs(names, fixed))
+        missing = {_key(group): group for group in self.groups(names, fixed, strength)}
         rows = list(first)
         for row in rows:
             self._take_out(row, missing)
@@ -206,7 +227,7 @@ class Matrix:
                 rows.append(self._complete_row({**fixed, **part}, missing, names))
                 self._take_out(rows[-1], missing)
         while missing:
-            start = self._start(missing, fixed)
+            start = dict(next(iter(missing.values())))
             rows.append(self._complete_row({**fixed, **start}, missing, names))
             self._take_out(rows[-1], missing)
         return rows
@@ -219,28 +240,17 @@ class Matrix:
             *(self.template.variables(when) for when in whens if isinstance(when, str))
         )
 
-    def _take_out(self, row: Answers, missing: dict[tuple[str, ...], None]) -> None:
-        for pair in self._pairs_of(row):
-            missing.pop(pair, None)
-
-    def _start(self, missing: Mapping[tuple[str, ...], None], fixed: Mapping[str, Any]) -> Answers:
-        """Give the answers of the first pair that is missing."""
-        first, first_value, second, second_value = next(iter(missing))
-        start = next(
-            projection.answers
-            for projection in self.projections((first, second), fixed)
-            if _pair_key(*((name, projection.answers[name]) for name in (first, second)))
-            == (first, first_value, second, second_value)
-        )
-        return {first: start[first], second: start[second]}
+    def _take_out(self, row: Answers, missing: dict[Key, Group]) -> None:
+        for key in self._keys_of(row, _strength(missing)):
+            missing.pop(key, None)
 
     def _complete_row(
         self,
         chosen: Answers,
-        missing: Mapping[tuple[str, ...], None],
+        missing: Mapping[Key, Group],
         names: Iterable[str] | None,
     ) -> Answers:
-        """Answer the questions that are open so that the most missing pairs occur."""
+        """Answer the questions that are open so that the most missing groups occur."""
         for name in self._ordered(names):
             if name not in chosen:
                 candidates = self.projections((name,), chosen)
@@ -255,9 +265,9 @@ class Matrix:
                 chosen[name] = values[gains.index(max(gains))]
         return self.resolver.resolve(chosen)
 
-    def _gain(self, chosen: Answers, name: str, missing: Mapping[tuple[str, ...], None]) -> int:
-        """Count the unseen pairs that an answer brings with those before it."""
-        return sum(pair in missing for pair in self._pairs_of(chosen) if name in pair)
+    def _gain(self, chosen: Answers, name: str, missing: Mapping[Key, Group]) -> int:
+        """Count the unseen groups that an answer brings with those before it."""
+        return sum(key in missing for key in self._keys_of(chosen, _strength(missing), name))
 
     def _ordered(self, names: Iterable[str] | None) -> list[str]:
         wanted = None if names is None else frozenset(names)
@@ -268,10 +278,12 @@ class Matrix:
         when = self.template.pieces[piece].when
         return self.template.asked_behind(self.template.variables(when))
 
-    def _pairs_of(self, answers: Answers) -> Iterator[tuple[str, ...]]:
+    def _keys_of(self, answers: Answers, strength: int, name: str | None = None) -> Iterator[Key]:
+        """Give the groups that a combination has, or those of them in which `name` is answered."""
         names = [question.name for question in self.template.asked if question.name in answers]
-        for first, second in itertools.combinations(names, 2):
-            yield _pair_key((first, answers[first]), (second, answers[second]))
+        for together in itertools.combinations(names, strength):
+            if name is None or name in together:
+                yield _key([(each, answers[each]) for each in together])
 
     def _answered(
         self, question: Question, state: _State, fixed: Mapping[str, Any]
@@ -317,5 +329,9 @@ def _is_something(value: Any) -> bool:
     return bool(value) and value != "none"
 
 
-def _pair_key(first: tuple[str, Any], second: tuple[str, Any]) -> tuple[str, ...]:
-    return (first[0], repr(first[1]), second[0], repr(second[1]))
+def _key(group: Iterable[tuple[str, Any]]) -> Key:
+    return tuple((name, repr(value)) for name, value in group)
+
+
+def _strength(groups: Mapping[Key, Group]) -> int:
+    return len(next(iter(groups), ()))

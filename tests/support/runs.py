@@ -23,7 +23,7 @@ from tests.support.template import ROOT
 
 START_SECONDS = 60
 STOP_SECONDS = 60
-COMMAND_SECONDS = 600
+COMMAND_SECONDS = 900
 
 NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For calls without TLS: reading the trusted certificates would take longer than the call."""

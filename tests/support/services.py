@@ -23,6 +23,9 @@ DESCRIPTION = ("name", "description", "authors", "license", "license-files")
 """What of a project's metadata changes nothing when it runs; nothing else asks for `license`."""
 
 
+THREES = "threes"
+"""Stands for the names of questions: each three answers instead of all to some questions."""
+
 DATA = frozenset({"database", "databases", "models", "tenancy"})
 """Questions of which every combination of answers is run, not only every pair."""
 
@@ -61,10 +64,8 @@ class Services:
         Free answers are only printed, or change addresses for people to open, so each further
         value of them is run with one service: the preset that needs the least.
         """
-        usual = {name: self.matrix.resolver.resolve()[name] for name in self._free}
-        presets = self.matrix.presets().values()
-        parts = self._parts(usual)
-        rows = self._distinct(self.matrix.covering(self._switches, usual, presets, parts))
+        presets, parts = self.matrix.presets().values(), self._parts(self._usual)
+        rows = self._distinct(self.matrix.covering(self._switches, self._usual, presets, parts))
         written = self._distinct(
             self.matrix.resolver.resolve({"preset": "minimal", **answers})
             for answers in self._free_answers()
@@ -110,17 +111,35 @@ class Services:
                 chosen[question.name] = small if small in values else values[0]
         return self.matrix.resolver.resolve(chosen)
 
+    @cached_property
+    def threes(self) -> list[Service]:
+        """Services in which each three answers are run that go together."""
+        rows = self.matrix.covering(self._switches, self._usual, strength=3)
+        return [Service(self._name(row), row) for row in self._distinct(rows).values()]
+
     def wanted(self, axes: str | None) -> list[Service]:
         """Give those that a run is about: of each pair of answers, or of all answers to `axes`.
 
         Args:
-            axes: names of questions with blanks between them.
+            axes: names of questions with blanks between them, or `THREES`.
         """
+        if axes == THREES:
+            return self.threes
         return self.crossed(axes.split()) if axes else self.chosen
 
     def what(self, axes: str | None) -> str:
         """Say what `wanted` services have."""
+        if axes == THREES:
+            return "each three answers"
         return f"every combination of {axes}" if axes else "each pair of answers"
+
+    def covered(self, services: Iterable[Service], strength: int) -> tuple[int, int]:
+        """Count the groups of so many answers that services have, and those that are legal.
+
+        Of the answers that change what runs; the sample is among them.
+        """
+        rows = [each.answers for each in services]
+        return self.matrix.covered(rows, self._switches, self._usual, strength)
 
     def tree(self, service: Service) -> Tree:
         """Render a service."""
@@ -138,6 +157,11 @@ class Services:
         pieces = self.template.pieces.values()
         switching = frozenset[str]().union(*(self.template.variables(each.when) for each in pieces))
         return frozenset(self.matrix.texts) | (self.matrix.free - switching) | {"license"}
+
+    @cached_property
+    def _usual(self) -> Answers:
+        """What is answered to the free questions while the others are varied."""
+        return {name: self.matrix.resolver.resolve()[name] for name in self._free}
 
     def _free_answers(self) -> Iterator[Answers]:
         """Each further value of the free answers: texts move together, others one by one."""

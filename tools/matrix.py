@@ -1,0 +1,102 @@
+"""Draw what was run, when, how long and with what result: `make report` writes docs/matrix.html."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from tests.support.matrix import Matrix
+from tests.support.render import Renderer
+from tests.support.results import Result, Results
+from tests.support.services import THREES, Service, Services
+from tests.support.template import Answers, Template
+
+PAGE = Path(__file__).resolve().parent.parent / "docs/matrix.html"
+CORE = "database databases tenancy auth vault"
+"""The answers of which every combination is to be run; `deploy` changes nothing that runs."""
+
+COLUMNS = ("database", "databases", "tenancy")
+ROWS = ("auth", "vault")
+SETS = {
+    "Each pair of answers: every run of the tests": None,
+    f"Every combination of {CORE}": CORE,
+    "Every combination of redis worker gateway external_api database": (
+        "redis worker gateway external_api database"
+    ),
+    "Each three answers": THREES,
+}
+NAMES = {1: "values", 2: "pairs", 3: "triples"}
+
+
+class Report:
+    """What the page shows.
+
+    Args:
+        services: of the template.
+        results: what became of them.
+    """
+
+    def __init__(self, services: Services, results: Results) -> None:
+        self.services = services
+        self.results = results
+
+    def sets(self) -> list[tuple[str, list[tuple[Service, Result | None]]]]:
+        """Give the sets of services, each service with its result."""
+        return [
+            (title, [(each, self.results.of(each)) for each in self.services.wanted(axes)])
+            for title, axes in SETS.items()
+        ]
+
+    def covered(self, services: Iterable[Service]) -> list[tuple[str, int, int]]:
+        """Count the values, pairs and triples of answers that services have, of all legal ones."""
+        found = list(services)
+        return [(name, *self.services.covered(found, size)) for size, name in NAMES.items()]
+
+    def grid(self) -> dict[tuple[object, ...], dict[tuple[object, ...], Result | None]]:
+        """Give the results of the core combinations, by their answers: rows, then columns."""
+        found: dict[tuple[object, ...], dict[tuple[object, ...], Result | None]] = {}
+        for service in self.services.crossed(CORE.split()):
+            row = found.setdefault(_of(service.answers, ROWS), {})
+            row[_of(service.answers, COLUMNS)] = self.results.of(service)
+        return found
+
+
+def _of(answers: Answers, names: Iterable[str]) -> tuple[object, ...]:
+    return tuple(answers[name] for name in names)
+
+
+def main() -> None:
+    """Write the page, and say what it says."""
+    services = Services(Matrix(template := Template()), Renderer(template))
+    report = Report(services, Results(services))
+    sets = report.sets()
+    passed = {
+        service.name: service
+        for _, members in sets
+        for service, result in members
+        if result is not None and result.passed
+    }
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("matrix.html.jinja").render(
+        legal=services.matrix.count(),
+        covered=report.covered(passed.values()),
+        sets=sets,
+        grid=report.grid(),
+        rows=ROWS,
+        columns=COLUMNS,
+    )
+    PAGE.write_text(page, "utf-8")
+    for title, members in sets:
+        good = sum(result is not None and result.passed for _, result in members)
+        sys.stdout.write(f"{title}: {good} of {len(members)} have passed\n")
+
+
+if __name__ == "__main__":
+    main()
