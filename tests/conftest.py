@@ -1,13 +1,15 @@
 """The last lines of a test run: what was rendered, what was run, and what could not be."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
+from tests.support.figures import FIGURE, Figure
 from tests.support.matrix import Matrix
 from tests.support.render import Renderer
 from tests.support.results import Results
@@ -15,6 +17,12 @@ from tests.support.services import Services
 from tests.support.template import Template
 
 Reports = list[pytest.TestReport]
+
+
+@pytest.fixture
+def figure(record_property: Callable[[str, object], None]) -> Figure:
+    """Say what was measured, in the last lines of the run."""
+    return partial(record_property, FIGURE)
 
 
 @pytest.fixture
@@ -57,6 +65,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"  {line}")
     for line in _noted("covered", reports):
         terminalreporter.write_line(line)
+    for line in _noted(FIGURE, reports):
+        terminalreporter.write_line(f"measured: {line}")
     if missing := [name for name in wanted if name not in run]:
         terminalreporter.write_line(f"services not run: {', '.join(missing)}")
     skipped = list(_not_run(reports))

@@ -29,6 +29,7 @@ from docker.models.containers import Container
 
 import docker
 from tests.support.answers import Resolver
+from tests.support.figures import Figure
 from tests.support.kubernetes import kustomize
 from tests.support.render import Renderer
 from tests.support.runs import python, vault_program
@@ -250,7 +251,7 @@ def exit_code(container: Container) -> int:
 
 @pytest.mark.parametrize("name", STACKS)
 def test_compose_starts_a_service_that_keeps_its_data(
-    name: str, engine: docker.DockerClient, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, engine: docker.DockerClient, tmp_path: Path, figure: Figure
 ) -> None:
     with rendered(engine, tmp_path, name) as stack, with_vault(stack):
         if name == "standard":
@@ -260,11 +261,10 @@ def test_compose_starts_a_service_that_keeps_its_data(
         built = time.monotonic()
         stack.compose("up", "--wait", f"--wait-timeout={PATIENCE:.0f}")
         size = engine.images.get(f"{stack.answers['project_slug']}:local").attrs["Size"]
-        with capsys.disabled():
-            print(
-                f"\n{name}: image of {size / 1e6:.0f} MB, built in {built - begun:.0f} s,"
-                f" ready in {time.monotonic() - built:.0f} s"
-            )
+        figure(
+            f"{name}: image of {size / 1e6:.0f} MB, built in {built - begun:.0f} s,"
+            f" ready in {time.monotonic() - built:.0f} s"
+        )
         assert size < LARGEST_IMAGE
         for path in ("/health", "/ready", "/openapi.json"):
             assert stack.get(path).status_code == 200, path
@@ -397,15 +397,14 @@ def assert_stops_when_told(container: Container) -> None:
 
 
 def test_image_runs_alone_without_rights(
-    engine: docker.DockerClient, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    engine: docker.DockerClient, tmp_path: Path, figure: Figure
 ) -> None:
     with rendered(engine, tmp_path, "postgresql") as stack:
         stack.compose("build")
         image = engine.images.get(f"{stack.answers['project_slug']}:local")
         base = engine.images.get(f"python:{stack.answers['python_version']}-slim")
         size, own = image.attrs["Size"], image.attrs["Size"] - base.attrs["Size"]
-        with capsys.disabled():
-            print(f"\nimage: {size / 1e6:.0f} MB, of which {own / 1e6:.0f} MB above its base")
+        figure(f"image: {size / 1e6:.0f} MB, of which {own / 1e6:.0f} MB above its base")
         assert size < LARGEST_IMAGE
         assert image.attrs["Config"]["User"].split(":")[0] == str(USER)
 

@@ -10,6 +10,7 @@ import httpx2
 import psutil
 import pytest
 
+from tests.support.figures import Figure
 from tests.support.gateways import UPSTREAMS, Gateway, gateway_running
 
 GIGABYTE = 1_000_000_000
@@ -52,6 +53,10 @@ class Memory:
         self._stop.set()
         self._thread.join()
 
+    def __str__(self) -> str:
+        more = (self.most - self.before) / 1e6
+        return f"{self.before / 1e6:.0f} MB idle, at most {more:.1f} MB more"
+
     def _look(self) -> None:
         while not self._stop.wait(0.01):
             self.most = max(self.most, self._process.memory_info().rss)
@@ -84,7 +89,7 @@ def test_a_stranger_is_refused_at_the_gateway(gateway: Gateway) -> None:
 
 
 def test_a_gigabyte_down_in_little_memory(
-    gateway: Gateway, client: httpx2.Client, capsys: pytest.CaptureFixture[str]
+    gateway: Gateway, client: httpx2.Client, figure: Figure
 ) -> None:
     with Memory(gateway.server.process.pid) as memory:
         size = 0
@@ -92,18 +97,18 @@ def test_a_gigabyte_down_in_little_memory(
             for part in answer.iter_raw():
                 size += len(part)
     assert size == GIGABYTE
-    tell("1 GB down", memory, capsys)
+    figure(f"1 GB down through the gateway: {memory}")
     assert memory.most - memory.before < MOST_MEMORY
 
 
 def test_a_gigabyte_up_in_little_memory(
-    gateway: Gateway, client: httpx2.Client, capsys: pytest.CaptureFixture[str]
+    gateway: Gateway, client: httpx2.Client, figure: Figure
 ) -> None:
     parts = (PART for _ in range(GIGABYTE // len(PART)))
     with Memory(gateway.server.process.pid) as memory:
         answer = client.post("/stock/api/v1/bulk", content=parts)
     assert answer.json() == GIGABYTE
-    tell("1 GB up", memory, capsys)
+    figure(f"1 GB up through the gateway: {memory}")
     assert memory.most - memory.before < MOST_MEMORY
 
 
@@ -117,12 +122,6 @@ def test_a_caller_who_reads_slowly_fills_no_memory(gateway: Gateway, client: htt
         for _ in range(20):  # requests that are answered meanwhile show that nobody is stuck
             assert httpx2.get(f"{gateway.server.url}/health").status_code == 200
     assert memory.most - memory.before < MOST_MEMORY
-
-
-def tell(what: str, memory: Memory, capsys: pytest.CaptureFixture[str]) -> None:
-    more = (memory.most - memory.before) / 1e6
-    with capsys.disabled():
-        print(f"\n{what}: {memory.before / 1e6:.0f} MB idle, at most {more:.1f} MB more")
 
 
 def test_an_upstream_that_is_gone_and_comes_back_degrades_nothing_else(

@@ -18,6 +18,7 @@ import httpx2
 import pytest
 
 from tests.support.answers import Resolver
+from tests.support.figures import Figure
 from tests.support.render import Renderer
 from tests.support.runs import (
     Running,
@@ -146,10 +147,12 @@ def until_used_again(url: str) -> None:
     assert ready["status"] == "ready"
 
 
-def report(what: str, normal: Load, load: Load) -> None:
+def described(what: str, normal: Load, load: Load) -> str:
     ratio = load.percentile(0.99) / normal.percentile(0.99)
-    print(f"\nRedis {what}: {len(load.statuses)} requests, {load}; normally {normal};")
-    print(f"p99 is {ratio:.2f} times the normal one")
+    return (
+        f"Redis {what}: {len(load.statuses)} requests, {load}; normally {normal};"
+        f" p99 is {ratio:.2f} times the normal one"
+    )
 
 
 def said_of_redis(server: Running) -> list[str]:
@@ -205,6 +208,7 @@ def test_no_request_fails_for_redis(
     what: str,
     away: Callable[[Redis], None],
     back: Callable[[Redis], None],
+    figure: Figure,
 ) -> None:
     server, _ = service
     until_used_again(server.url)
@@ -214,7 +218,7 @@ def test_no_request_fails_for_redis(
     disturbed = asyncio.run(ask(server.url, disturbances))
     for load in (normal, disturbed):
         assert (set(load.statuses), load.wrong) == ({200}, 0)
-    report(what, normal, disturbed)
+    figure(described(what, normal, disturbed))
     until_used_again(server.url)
     # One warning of Redis and one of its breaker, whatever the number of requests.
     assert 1 <= len(said_of_redis(server)) <= 3, said_of_redis(server)

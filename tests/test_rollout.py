@@ -21,6 +21,7 @@ import aiohttp
 import pytest
 
 from tests.support.answers import Resolver
+from tests.support.figures import Figure
 from tests.support.render import Renderer
 from tests.support.runs import (
     Running,
@@ -116,7 +117,7 @@ def proxy(ports: list[int], directory: Path) -> Iterator[str]:
 
 
 def test_no_request_fails_while_replicas_are_replaced(
-    service: Path, variables: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    service: Path, variables: dict[str, str], tmp_path: Path, figure: Figure
 ) -> None:
     python(service, "-m", "app.core.migrate", **variables)
     ports = [free_port() for _ in range(3)]
@@ -127,8 +128,7 @@ def test_no_request_fails_while_replicas_are_replaced(
         answers, seconds = asyncio.run(
             under_load(url, lambda: replace_all(servers, service, variables, replicas))
         )
-    with capsys.disabled():
-        print(f"\nroll-out: {dict(answers)} in {seconds:.0f} s")
+    figure(f"answers while three replicas are replaced: {dict(answers)} in {seconds:.0f} s")
     assert answers.keys() == {200, 201}
     assert answers.total() >= REQUESTS
     assert min(answers.values()) > REQUESTS / 10

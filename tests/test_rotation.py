@@ -12,6 +12,7 @@ import jwt
 import pytest
 
 from tests.support.answers import Resolver
+from tests.support.figures import Figure
 from tests.support.render import Renderer
 from tests.support.runs import environment, free_port, python, running, vault_program
 from tests.support.template import Template
@@ -66,7 +67,7 @@ def key_id(tokens: dict[str, str]) -> str:
     return str(jwt.get_unverified_header(tokens["access_token"])["kid"])
 
 
-def test_keys_change_under_load(tmp_path: Path) -> None:
+def test_keys_change_under_load(tmp_path: Path, figure: Figure) -> None:
     if vault_program() is None:
         pytest.skip("no vault program (.ci/vault/build builds one)")
     template = Template()
@@ -99,7 +100,7 @@ def test_keys_change_under_load(tmp_path: Path) -> None:
                 visitor.join()
             answered = sum((visitor.answers for visitor in visitors), Counter())
             assert set(answered) == {200}, answered
-            print(f"{answered.total()} requests while the key changed, none refused")  # noqa: T201
+            figure(f"{answered.total()} requests while the signing key changed, none refused")
             thief = visitors[0]
             assert thief.refresh(thief.first) == 401
             assert thief.refresh(thief.tokens) == 401

@@ -26,6 +26,7 @@ import httpx2
 import hvac
 import pytest
 
+from tests.support.figures import FIGURE
 from tests.support.matrix import Matrix
 from tests.support.render import Renderer
 from tests.support.results import wanted
@@ -223,6 +224,8 @@ def test_own_tests(
     )
     passed, skipped = outcomes(report)
     record_property("own tests", (rendered.service.name, len(passed)))
+    for line in figures(report):
+        record_property(FIGURE, f"{line}, in {rendered.service.name}")
     assert passed
     if rendered.service.answers["redis"] and redis_program() is None:
         assert skipped
@@ -239,6 +242,12 @@ def outcomes(report: Path) -> tuple[list[str], list[str]]:
     skipped = [case.attrib["name"] for case in cases if case.find("skipped") is not None]
     passed = [case.attrib["name"] for case in cases if len(case) == 0]
     return passed, skipped
+
+
+def figures(report: Path) -> list[str]:
+    """Read what its tests have measured."""
+    found = ElementTree.parse(report).getroot().iter("property")  # noqa: S314 - our own file
+    return [each.attrib["value"] for each in found if each.attrib["name"] == FIGURE]
 
 
 def test_skipped_own_test_is_seen(tmp_path: Path) -> None:
