@@ -54,6 +54,12 @@ RUN = wanted(SERVICES, os.environ)
 WITH_MIGRATIONS = [service for service in RUN if service.answers["examples"]]
 SMOKE_TEST = TEMPLATE.directory / "docker/smoke.py"
 """What pipelines ask a service for: everything; it says no 500 to anything."""
+PRINTED = {"system-out"}
+"""What a report may say of a test that has passed."""
+
+MEASURED = "measured: "
+"""How a line begins by which a test of a service says a figure."""
+
 TERMINATED = {0, -signal.SIGTERM}
 """Exit statuses of a process that ended because it was told to, of itself or by the signal."""
 
@@ -220,6 +226,7 @@ def test_own_tests(
     report = tmp_path / "report.xml"
     rendered.python(
         *("-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junit-xml={report}"),
+        *("-o", "junit_logging=system-out"),
         **rendered.servers,
     )
     passed, skipped = outcomes(report)
@@ -240,14 +247,15 @@ def outcomes(report: Path) -> tuple[list[str], list[str]]:
     """Read which tests have passed and which were skipped from a JUnit report."""
     cases = list(ElementTree.parse(report).getroot().iter("testcase"))  # noqa: S314 - our own file
     skipped = [case.attrib["name"] for case in cases if case.find("skipped") is not None]
-    passed = [case.attrib["name"] for case in cases if len(case) == 0]
+    passed = [case.attrib["name"] for case in cases if {each.tag for each in case} <= PRINTED]
     return passed, skipped
 
 
 def figures(report: Path) -> list[str]:
-    """Read what its tests have measured."""
-    found = ElementTree.parse(report).getroot().iter("property")  # noqa: S314 - our own file
-    return [each.attrib["value"] for each in found if each.attrib["name"] == FIGURE]
+    """Read what its tests have measured and printed."""
+    printed = ElementTree.parse(report).getroot().iter("system-out")  # noqa: S314 - our own file
+    lines = [line for each in printed for line in (each.text or "").splitlines()]
+    return [line.removeprefix(MEASURED) for line in lines if line.startswith(MEASURED)]
 
 
 def test_skipped_own_test_is_seen(tmp_path: Path) -> None:

@@ -6,4 +6,4 @@ Figure = Callable[[str], None]
 """Says a figure, with what it is of."""
 
 FIGURE = "figure"
-"""The property of a test's report that holds one, of the template's tests and of a service's."""
+"""The property of a test's report that holds one."""

@@ -138,7 +138,7 @@ def revisions_in(table: str, connection: Connection) -> list[str]:
 
 
 def start(*module: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
+    return subprocess.Popen(  # noqa: S603
         [sys.executable, "-m", *module],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
