@@ -190,9 +190,9 @@ def algorithms_of(key: PyJWK) -> frozenset[str]:
 def _read_header(token: str) -> Mapping[str, Any]:
     # PyJWT's own reading of headers decodes all of the token, and so does the verification.
     header = _strict_json(token.partition(".")[0])
-    if not isinstance(header, dict) or not isinstance(header.get("kid", ""), str):
+    if not isinstance(header, dict) or header.keys() & NOT_UNDERSTOOD:
         raise jwt.InvalidTokenError
-    if header.keys() & NOT_UNDERSTOOD or str(header.get("typ", "JWT")).lower() not in TYPES:
+    if str(header.get("typ", "JWT")).lower() not in TYPES:
         raise jwt.InvalidTokenError
     return header
 
