@@ -17,7 +17,7 @@ AXES ?= database databases auth vault tenancy
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help service test matrix report quick kubernetes lint format lock clean
+.PHONY: help service test matrix report bench quick kubernetes lint format lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; \
@@ -35,6 +35,9 @@ matrix: $(bin)/.complete ## Run every combination of AXES="database tenancy" [RE
 
 report: $(bin)/.complete ## Draw docs/matrix.html: which combinations were run here, and with what result
 	@$(bin)/python -m tools.matrix
+
+bench: $(bin)/.complete ## Measure everything and print one table, in some ten minutes [ARGS="health import"]
+	@$(bin)/python -m benchmarks $(ARGS)
 
 quick: $(bin)/.complete ## Run the tests to have by while working: the files, and the smallest service
 	@$(bin)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS) \

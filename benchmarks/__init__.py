@@ -1,1 +1,1 @@
-"""What is measured, and not tested."""
+"""What is measured, and not tested: `make bench`."""

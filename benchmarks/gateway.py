@@ -1,84 +1,75 @@
-"""What the gateway costs: requests a second through it and past it, and bytes a second.
+"""What the gateway costs: requests and bytes through it and past it."""
 
-    .venv/bin/python -m benchmarks.gateway
+from collections.abc import Iterator, Sequence
+from functools import partial
+from statistics import median
 
-Prints figures and asserts nothing: they are of the machine, and only the ratio says much.
-"""
+from benchmarks.figures import Effort, Figure, in_turn, number, ratios
+from benchmarks.load import request
+from benchmarks.programs import Asked, Server, directory
+from tests.support.gateways import Gateway, gateway_running
+from tests.support.runs import Running
 
-import asyncio
-import sys
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from time import perf_counter
+NAMES = ("gateway",)
 
-import aiohttp
-
-from tests.support.gateways import gateway_running
-
-CONNECTIONS = 16
-SECONDS = 5.0
-SIZE = 500_000_000
+PREFIX = "/services/orders"
+PATHS = {"health": "/health", "caller by token": "/api/v1/auth/me"}
+SIZE = 20_000_000
+DIRECT, THROUGH = "upstream, past it", "gateway alone"
 
 
-async def requests_a_second(url: str, headers: dict[str, str]) -> float:
-    """Ask as often as possible on some connections."""
-    count = 0
-    end = perf_counter() + SECONDS
-
-    async def ask(session: aiohttp.ClientSession) -> None:
-        nonlocal count
-        while perf_counter() < end:
-            async with session.get(url) as answer:
-                await answer.read()
-                if answer.status != 200:
-                    raise RuntimeError(f"{url} answers {answer.status}")
-            count += 1
-
-    async with aiohttp.ClientSession(headers=headers) as session:
-        await ask(session)  # one by one first, to be warm
-        count, end = 0, perf_counter() + SECONDS
-        await asyncio.gather(*(ask(session) for _ in range(CONNECTIONS)))
-    return count / SECONDS
+def measure(_: Sequence[str], effort: Effort) -> Iterator[Figure]:
+    """Run a gateway, and measure."""
+    with directory() as place, gateway_running(place) as gateway:
+        yield from compare(gateway, effort)
 
 
-async def bytes_a_second(url: str, headers: dict[str, str]) -> float:
-    """Download something large."""
-    started, size = perf_counter(), 0
-    async with aiohttp.ClientSession(headers=headers) as session, session.get(url) as answer:
-        async for part in answer.content.iter_any():
-            size += len(part)
-    if size != SIZE:
-        raise RuntimeError(f"{url} has sent {size} bytes")
-    return size / (perf_counter() - started)
+def compare(gateway: Gateway, effort: Effort) -> Iterator[Figure]:
+    """Ask a service past a gateway that runs, and through it."""
+    for title, path in PATHS.items():
+        yield from _compared(title, _in_turn(gateway, path, effort))
+    yield from _downloads(_in_turn(gateway, f"/api/v1/bulk/{SIZE}", effort, connections=1))
 
 
-async def compare(direct: str, through: str, headers: dict[str, str]) -> list[str]:
-    """Measure both ways."""
-    lines = []
-    for path in ("/health", "/api/v1/auth/me"):
-        past = await requests_a_second(direct + path, headers)
-        by = await requests_a_second(through + path, headers)
-        lines.append(f"{path}: {past:.0f}/s direct, {by:.0f}/s through, ratio {by / past:.2f}")
-    bulk = f"/api/v1/bulk/{SIZE}"
-    past, by = (
-        await bytes_a_second(direct + bulk, headers),
-        await bytes_a_second(through + bulk, headers),
-    )
-    rates = f"{past / 1e6:.0f} MB/s direct, {by / 1e6:.0f} MB/s through"
-    return [*lines, f"download: {rates}, ratio {by / past:.2f}"]
+def _in_turn(gateway: Gateway, path: str, effort: Effort, **options: int) -> dict[str, list[Asked]]:
+    token = gateway.issuer.token
+    upstream, front = _server(gateway.upstreams["orders"]), _server(gateway.server)
+    measures = {
+        DIRECT: partial(upstream.asked, request(path, token), effort.seconds, **options),
+        THROUGH: partial(front.asked, request(PREFIX + path, token), effort.seconds, **options),
+    }
+    if not effort.brief:
+        in_turn(1, measures)  # so that all are warm
+    return in_turn(effort.rounds, measures)
 
 
-def main() -> None:
-    """Start a gateway and its upstreams, measure, and print."""
-    with (
-        TemporaryDirectory(prefix="groundwork-", ignore_cleanup_errors=True) as place,
-        gateway_running(Path(place).resolve()) as gateway,
-    ):
-        through = f"{gateway.server.url}/services/orders"
-        direct = gateway.upstreams["orders"].url
-        lines = asyncio.run(compare(direct, through, gateway.headers))
-    sys.stdout.write("\n".join([*lines, ""]))
+def _compared(title: str, found: dict[str, list[Asked]]) -> Iterator[Figure]:
+    costs = {of: [each.milliseconds for each in every] for of, every in found.items()}
+    for of, every in costs.items():
+        yield Figure(
+            name=f"gateway, {title}",
+            of=of,
+            unit="ms CPU",
+            values=every,
+            ratios={} if of == DIRECT else ratios(every, {DIRECT: costs[DIRECT]}),
+            beside=f"{number(median(each.rate for each in found[of]))} requests/s",
+        )
 
 
-if __name__ == "__main__":
-    main()
+def _downloads(found: dict[str, list[Asked]]) -> Iterator[Figure]:
+    """How much CPU a megabyte takes, and how many come in a second."""
+    costs = {of: [each.cpu / each.load.size * 1e9 for each in every] for of, every in found.items()}
+    for of, every in costs.items():
+        rate = median(each.load.size / each.load.seconds / 1e6 for each in found[of])
+        yield Figure(
+            name="gateway, download",
+            of=of,
+            unit="ms CPU/MB",
+            values=every,
+            ratios={} if of == DIRECT else ratios(every, {DIRECT: costs[DIRECT]}),
+            beside=f"{number(rate)} MB/s",
+        )
+
+
+def _server(running: Running) -> Server:
+    return Server(int(running.url.rpartition(":")[2]), running.process)

@@ -10,6 +10,8 @@ import httpx2
 import psutil
 import pytest
 
+from benchmarks.figures import Effort
+from benchmarks.gateway import DIRECT, THROUGH, compare
 from tests.support.figures import Figure
 from tests.support.gateways import UPSTREAMS, Gateway, gateway_running
 
@@ -86,6 +88,12 @@ def test_a_stranger_is_refused_at_the_gateway(gateway: Gateway) -> None:
     answer = httpx2.get(f"{gateway.server.url}/services/orders/api/v1/projects")
     assert answer.status_code == 401
     assert len(gateway.upstreams["orders"].output) == before
+
+
+def test_its_benchmark_gives_figures(gateway: Gateway) -> None:
+    found = list(compare(gateway, Effort(rounds=1, seconds=0.05, brief=True)))
+    assert [figure.of for figure in found] == [DIRECT, THROUGH] * 3
+    assert all(figure.values[0] > 0 for figure in found)
 
 
 def test_a_gigabyte_down_in_little_memory(

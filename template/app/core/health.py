@@ -18,6 +18,7 @@ from app.core.errors import ForbiddenError
 from app.core.limits import unlimited
 from app.core.piece import Check, DegradedError, Details, Piece
 from app.core.web.client import client_address
+from app.core.web.routes import Router
 
 if TYPE_CHECKING:
     from app.core.registry import CoreSettings
@@ -192,7 +193,7 @@ def _routers(settings: "CoreSettings") -> Sequence[APIRouter]:
         responses={503: {"model": DetailedHealth}},
     )(get_details)
 
-    public = APIRouter(prefix=f"{settings.api_v1_str}/public", tags=["health"])
+    public = Router(prefix=f"{settings.api_v1_str}/public", tags=["health"])
     public.get("/health", name="public_health")(get_alive)
     public.head("/health", include_in_schema=False)(get_alive)
     public.get("/health/ready", name="public_ready", responses=unready)(get_readiness)

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, BinaryIO, TextIO, cast
 
 import orjson
@@ -158,19 +159,26 @@ def _add_context(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
 def _redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     for name, value in event.items():
         if value.__class__ is not int and value.__class__ is not float:
-            event[name] = _clean(name, value)
+            event[name] = REDACTED if _is_secret(name) else _clean(value)
     return event
 
 
-def _clean(name: str, value: Any, depth: int = 0) -> Any:
-    if _SECRET_NAME.search(name):
-        return REDACTED
+@lru_cache(maxsize=512)
+def _is_secret(name: str) -> bool:
+    """Whether a field holds a secret; the names stand in the code, so they are few."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def _clean(value: Any, depth: int = 0) -> Any:
     if isinstance(value, str):
         return clean_text(value)
     if depth < _DEEPEST and isinstance(value, dict):
-        return {key: _clean(str(key), each, depth + 1) for key, each in value.items()}
+        return {
+            key: REDACTED if _SECRET_NAME.search(str(key)) else _clean(each, depth + 1)
+            for key, each in value.items()
+        }
     if depth < _DEEPEST and isinstance(value, list | tuple):
-        return [_clean("", each, depth + 1) for each in value]
+        return [_clean(each, depth + 1) for each in value]
     return value
 
 

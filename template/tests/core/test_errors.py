@@ -6,6 +6,7 @@ from app.config import Settings
 from app.core import errors
 from app.core.application import create_app
 from app.core.errors import AppException
+from app.core.web.routes import Router
 from tests.core.plugin import caller_of, with_changes
 
 TAXONOMY = {
@@ -130,8 +131,11 @@ async def test_the_framework_s_own_errors_are_problems(
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
-async def test_a_405_names_every_method_of_the_path(settings: Settings) -> None:
-    router = APIRouter(prefix="/things")
+@pytest.mark.parametrize("kind", [APIRouter, Router])
+async def test_a_405_names_every_method_of_the_path(
+    settings: Settings, kind: type[APIRouter]
+) -> None:
+    router = kind(prefix="/things")
     router.get("/{name}")(_nothing)
     router.delete("/{name}")(_nothing)
     router.put("")(_nothing)

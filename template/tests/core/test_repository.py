@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Annotated
 from uuid import UUID, uuid4
 
@@ -110,6 +111,13 @@ async def test_several_rows_at_once(items: ItemRepository) -> None:
     assert await items.count(Item.name == "a") == 1
     assert await items.exists(Item.name == "b")
     assert not await items.exists(Item.name == "c")
+
+
+async def test_a_time_of_any_zone_comes_back_in_utc(items: ItemRepository) -> None:
+    moment = datetime(2026, 3, 1, 1, 30, 0, 123456, timezone(timedelta(hours=5, minutes=30)))
+    item = await items.add(Item(name="a", created_at=moment))
+    await items.session.refresh(item)
+    assert (item.created_at, item.created_at.tzinfo) == (moment, UTC)
 
 
 async def test_a_deleted_row_is_not_found_until_it_is_restored(items: ItemRepository) -> None:

@@ -2,11 +2,16 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 from fastapi import APIRouter, FastAPI, Request
+from fastapi.routing import APIRoute
 from httpx2 import AsyncClient
+from starlette.routing import Match
 from starlette.testclient import TestClient, WebSocketDenialResponse
+from starlette.types import Scope
 
 from app.config import Settings
 from app.core.application import create_app
+from app.core.auth import public
+from app.core.web.routes import Router
 from tests.core.plugin import caller_of, with_changes
 
 ORIGIN = "https://app.example.com"
@@ -172,3 +177,27 @@ async def test_any_origin_goes_without_cookies(settings: Settings) -> None:
         answer = await caller.get("/health", headers={"Origin": ORIGIN})
     assert answer.headers["access-control-allow-origin"] == "*"
     assert "access-control-allow-credentials" not in answer.headers
+
+
+async def test_a_router_tries_its_routes_for_no_path_that_lies_elsewhere(
+    settings: Settings,
+) -> None:
+    tried = set()
+
+    class Telling(APIRoute):
+        def matches(self, scope: Scope) -> tuple[Match, Scope]:
+            tried.add(scope["path"])
+            return super().matches(scope)
+
+    @public
+    async def room(name: str) -> str:
+        return name
+
+    router = Router(prefix="/houses/{number}/rooms", route_class=Telling)
+    router.get("/{name}")(room)
+    below = ["/api/v1/houses/3/rooms/kitchen", "/api/v1/houses/3/rooms"]
+    async with caller_of(create_app(settings, routers=[router])) as caller:
+        assert (await caller.get(below[0])).json() == "kitchen"
+        for path in (below[1], "/health", "/api/v1/houses/3", "/api/v1/rooms/kitchen"):
+            assert (await caller.get(path)).status_code == (200 if path == "/health" else 404)
+    assert tried == set(below)

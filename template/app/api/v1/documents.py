@@ -2,17 +2,18 @@
 
 import uuid
 
-from fastapi import APIRouter, Request, Response, status
+from fastapi import Request, Response, status
 
 from app.api.v1.projects import ProjectsDep, ProjectsToReadDep
 from app.core.database.idempotency import once
 from app.core.database.pagination import CursorPage, PageDep, Rows
 from app.core.database.preconditions import PreconditionDep, etag
+from app.core.web.routes import Router
 from app.models.document import Document
 from app.models.idempotency import document_keys
 from app.schemas.documents import DocumentCreate, DocumentPatch, DocumentRead
 
-router = APIRouter(
+router = Router(
     prefix="/projects/{project_id}/documents",
     tags=["documents"],
     route_class=once(document_keys),

@@ -14,6 +14,7 @@ from app.core.auth.provider import find_keys, token_rules
 from app.core.auth.tokens import Verifier
 from app.core.piece import Check, Details, Piece
 from app.core.schemas import ResponseSchema
+from app.core.web.routes import Router
 
 if TYPE_CHECKING:
     from app.core.registry import CoreSettings
@@ -55,7 +56,7 @@ async def _probe(settings: "CoreSettings") -> Details:
 
 
 def _routers(settings: "CoreSettings") -> Sequence[APIRouter]:
-    router = APIRouter(prefix=f"{settings.api_v1_str}/auth", tags=["auth"])
+    router = Router(prefix=f"{settings.api_v1_str}/auth", tags=["auth"])
     router.get("/me", name="me")(get_me)
     return [router]
 

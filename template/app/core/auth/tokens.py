@@ -153,7 +153,7 @@ class Verifier:
                 "enforce_minimum_key_length": True,
             },
         )
-        _refuse_ambiguous_json(token.split(".")[1])
+        _strict_json(token.split(".")[1])
         party = claims.get("azp")
         if self.rules.authorized_parties and party not in (None, *self.rules.authorized_parties):
             raise jwt.InvalidTokenError
@@ -188,17 +188,13 @@ def algorithms_of(key: PyJWK) -> frozenset[str]:
 
 
 def _read_header(token: str) -> Mapping[str, Any]:
-    header: Mapping[str, Any] = jwt.get_unverified_header(token)
-    _refuse_ambiguous_json(token.split(".", maxsplit=1)[0])
-    if header.keys() & NOT_UNDERSTOOD or str(header.get("typ", "JWT")).lower() not in TYPES:
+    # PyJWT's own reading of headers decodes all of the token, and so does the verification.
+    header = _strict_json(token.partition(".")[0])
+    if not isinstance(header, dict) or header.keys() & NOT_UNDERSTOOD:
+        raise jwt.InvalidTokenError
+    if str(header.get("typ", "JWT")).lower() not in TYPES:
         raise jwt.InvalidTokenError
     return header
-
-
-def _refuse_ambiguous_json(segment: str) -> None:
-    """Two readers of one token must not see two different claims (RFC 8725, 2.4)."""
-    decoded = jwt.utils.base64url_decode(segment)
-    json.loads(decoded.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -210,6 +206,14 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
+
+
+def _strict_json(segment: str) -> Any:
+    """Read a part of a token; two readers must not see two different claims (RFC 8725, 2.4)."""
+    return _JSON.decode(jwt.utils.base64url_decode(segment).decode())
 
 
 def _is_time(value: Any) -> bool:

@@ -20,6 +20,7 @@ from app.core.tenancy.models import Tenant
 from app.core.tenancy.owned import HOME
 from app.core.tenancy.scope import current_tenant, tenant_of
 from app.core.tenancy.third_net import check_database
+from app.core.web.routes import Router
 
 if TYPE_CHECKING:
     from app.core.registry import CoreSettings
@@ -72,7 +73,7 @@ async def _probe(_: "CoreSettings") -> Details:
 
 
 def _routers(settings: "CoreSettings") -> Sequence[APIRouter]:
-    router = APIRouter(prefix=f"{settings.api_v1_str}/tenant", tags=["tenant"])
+    router = Router(prefix=f"{settings.api_v1_str}/tenant", tags=["tenant"])
     router.get("", name="get_tenant", response_model=TenantRead)(get_tenant)
     return [router]
 

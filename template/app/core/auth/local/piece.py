@@ -11,13 +11,14 @@ from app.core.auth.local.realms.joining import FURTHER_ROUTERS
 from app.core.auth.local.routes import keys_router, router
 from app.core.auth.local.sweep import sweeping
 from app.core.piece import Piece
+from app.core.web.routes import Router
 
 if TYPE_CHECKING:
     from app.core.registry import CoreSettings
 
 
 def _routers(settings: "CoreSettings") -> Sequence[APIRouter]:
-    versioned = APIRouter(prefix=f"{settings.api_v1_str}/auth")
+    versioned = Router(prefix=f"{settings.api_v1_str}/auth")
     versioned.include_router(router)
     versioned.include_router(oauth_router(settings))
     for further in FURTHER_ROUTERS:
