@@ -171,6 +171,12 @@ VALIDATORS = (
         ('"$overlays/$overlay/kustomization.yaml"', "$overlays/$overlay/kustomization.yaml"),
     ),
     Validator(
+        "shellcheck-kubeconfig",
+        ("shellcheck",),
+        ("deploy/kubernetes/namespaces/kubeconfig.sh",),
+        ('"$(dirname "$0")/$environment"', "$(dirname $0)/$environment"),
+    ),
+    Validator(
         "pre-commit", ("pre-commit", "validate-config"), (HOOKS,), ("repo: local", "repos: local")
     ),
 )

@@ -259,6 +259,11 @@ BREAKS: tuple[Break, ...] = (
         lambda it: _put(the(it, "Ingress")["spec"]["tls"][0], "secretName", "other"),
     ),
     (
+        references.references_exist,
+        "postgresql",
+        lambda it: _put(the(it, "RoleBinding")["subjects"][0], "namespace", "default"),
+    ),
+    (
         references.what_is_made_is_used,
         "postgresql",
         lambda it: _put(the(it, "ConfigMap")["metadata"], "name", "settings-of-others"),
@@ -324,6 +329,11 @@ BREAKS: tuple[Break, ...] = (
         references.pods_are_confined,
         "postgresql",
         lambda it: _without(it, "NetworkPolicy", "default-deny"),
+    ),
+    (
+        references.pipeline_may_deploy,
+        "postgresql",
+        lambda it: the(it, "Role")["rules"].pop(2),
     ),
     (
         references.leaving_has_time,
@@ -452,6 +462,9 @@ def with_external_secrets(answers: Answers, directory: Path) -> Overlay:
     del document["secretGenerator"]
     document["components"].append("../../components/external-secrets")
     file.write_text(yaml.safe_dump(document), "utf-8")
+    namespace = directory / PLACE / "namespaces/production/kustomization.yaml"
+    with namespace.open("a", encoding="utf-8") as text:
+        text.write("\ncomponents:\n  - ../external-secrets\n")
     return SERVICES.overlay(directory, "production", answers)
 
 
