@@ -45,7 +45,7 @@ STEPS = {
     "deploys on Render": r"deploy/render/deploy\.py \"\$",
     "returns on Render": r"deploy/render/deploy\.py --roll-back",
     "pushes": r"--sbom true --provenance mode=max",
-    "deploys on Kubernetes": r"deploy/kubernetes/deploy\.sh",
+    "deploys on Kubernetes": r'deploy/kubernetes/deploy\.sh "\$\w+" "\$',
     "returns on Kubernetes": r"kubectl rollout undo",
 }
 """What a pipeline does, and how it is seen."""

@@ -38,7 +38,7 @@ fi
 manifests=$(mktemp)
 chosen=$(mktemp -d "$overlays/deploying-XXXXXX")
 trap 'rm -rf "$manifests" "$chosen"' EXIT
-# Not every shell does on a signal what it does at its end.
+# Not every shell does at a signal what it does at its end.
 trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
