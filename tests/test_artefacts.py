@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 from tests.support.contents import Contents
+from tests.support.gitlab import resolved
 from tests.support.matrix import Matrix
 from tests.support.render import Renderer, Tree
 from tests.support.template import ROOT, Answers, Template
@@ -420,7 +421,7 @@ def test_pipelines_test_on_the_database_of_compose(database: str) -> None:
     part = f"docker/compose/{database}.yml"
     image = yaml.safe_load(github[part])["services"]["database"]["image"]
     workflow = yaml.safe_load(github[WORKFLOW])["jobs"]["check"]
-    pipeline = yaml.safe_load(gitlab[PIPELINE])["check"]
+    pipeline = resolved("check", yaml.safe_load(gitlab[PIPELINE]))
     assert [workflow["services"]["database"]["image"]] == [image]
     assert [service["name"] for service in pipeline["services"]] == [image]
 
@@ -437,7 +438,7 @@ def test_pipelines_run_the_python_that_was_chosen(ci: str) -> None:
             step["with"]["python-version"] for step in steps if "setup-python" in str(step)
         ] == [version]
     else:
-        assert yaml.safe_load(files[PIPELINE])["check"]["image"] == f"python:{version}"
+        assert resolved("check", yaml.safe_load(files[PIPELINE]))["image"] == f"python:{version}"
 
 
 @pytest.mark.parametrize("ci", ["github", "gitlab"])

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.gitlab import parents, resolved
 from tests.support.render import Tree
-from tests.support.template import ROOT
+from tests.support.template import ROOT, Answers
 from tests.test_artefacts import PIPELINE, TEMPLATE, TOOLS, WORKFLOW, distinct, tree, write
 
 DEPLOYS = TEMPLATE.questions["deploy"].choices
@@ -118,13 +119,47 @@ def test_check_is_all_that_judges_the_code(ci: str, tmp_path: Path) -> None:
         assert f"/{command}" in dry.stdout or f" {command}" in dry.stdout, command
 
 
-def test_pipeline_tests_on_the_vault_of_compose() -> None:
-    _, files = tree(ci="github", vault=True)
+@pytest.mark.parametrize(("ci", "path"), [("github", WORKFLOW), ("gitlab", PIPELINE)])
+def test_pipeline_tests_on_the_vault_of_compose(ci: str, path: str) -> None:
+    _, files = tree(ci=ci, vault=True)
     image = re.compile(r"hashicorp/vault:[\d.]+")
     [vault] = set(image.findall(files["docker/compose/vault.yml"].decode()))
-    assert image.findall(files[WORKFLOW].decode()) == [vault]
-    _, files = tree(ci="github", vault=False)
-    assert not image.search(files[WORKFLOW].decode())
+    assert image.findall(files[path].decode()) == [vault]
+    _, files = tree(ci=ci, vault=False)
+    assert not image.search(files[path].decode())
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"vault": True},
+        {"database": "mysql"},
+        {"database": "sqlite", "redis": True},
+        {"preset": "minimal", "database": "sqlite", "vault": True},
+        {"preset": "minimal", "database": "sqlite"},
+    ],
+    ids=lambda given: "-".join(map(str, given.values())),
+)
+def test_an_update_is_checked_as_everything_else(given: Answers) -> None:
+    """On the same servers, with the same programs."""
+    answers, files = tree(ci="github", **given)
+    found = workflows(files)
+    check, update = found["main"]["jobs"]["check"], found["template update"]["jobs"]["update"]
+    assert check.get("services") == update.get("services")
+    assert check.get("env") == update.get("env")
+    installs = [step for step in check["steps"] if re.search("Redis|Vault", step.get("name", ""))]
+    names = [step.get("name") for step in update["steps"]]
+    ready = names.index("Update, check, and write down how it went")
+    assert update["steps"][ready - len(installs) : ready] == installs
+    assert len(installs) == len({"redis", "vault"} & {*answers["active"]})
+
+    _, files = tree(ci="gitlab", **given)
+    document = yaml.safe_load(files[PIPELINE])
+    check, update = (resolved(name, document) for name in ("check", "template-update"))
+    assert check["variables"].pop("UV_LOCKED")
+    for key in ("image", "services", "variables", "before_script"):
+        assert check.get(key) == update.get(key), key
+    assert ("before_script" in check) == bool(installs)
 
 
 def test_update_takes_the_answers_that_are_there() -> None:
@@ -239,19 +274,13 @@ OF_TEMPLATES = {"test"}
 """Stages that the jobs of GitLab's own templates are in."""
 
 
-def resolved(name: str, document: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a job with all that it extends."""
-    job = document[name]
-    parent = job.get("extends")
-    return {**(resolved(parent, document) if parent in document else {}), **job}
-
-
 def gitlab_faults(document: Mapping[str, Any]) -> Iterator[str]:
     """Say what GitLab would refuse, or run at the wrong time, though its schema allows it."""
     names = [name for name in document if name not in KEYWORDS]
     for name in names:
-        if document[name].get("extends", name) not in names:
-            yield f"{name} extends {document[name]['extends']}, which does not exist"
+        for parent in parents(document[name]):
+            if parent not in names:
+                yield f"{name} extends {parent}, which does not exist"
         if name.startswith("."):
             continue
         job = resolved(name, document)
@@ -304,7 +333,8 @@ def shell_faults(document: Mapping[str, Any], directory: Path) -> str:
     files = []
     for name, job in document.items():
         if name not in KEYWORDS and "script" in job:
-            lines = [*job["script"], *job.get("after_script", ())]
+            lines = [*resolved(name, document).get("before_script", ()), *job["script"]]
+            lines += job.get("after_script", ())
             file = directory / f"{name.strip('.')}.sh"
             file.write_text("#!/bin/sh\n" + "\n".join(lines) + "\n")
             files.append(file)
