@@ -12,8 +12,9 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,10 @@ DOCKERFILES = ("docker/Dockerfile", "docker/Dockerfile.dev")
 COMPOSE = ("docker-compose.yml", "docker-compose.override.yml")
 COMPOSE_DEVELOPMENT = "docker/docker-compose.dev.yml"
 COMPOSE_PARTS = tuple(sorted(name for name in RENDERER.sources if "docker/compose/" in name))
+ALL_COMPOSE = (*COMPOSE, COMPOSE_DEVELOPMENT, *COMPOSE_PARTS)
+CONTAINERS = "docker/README.md"
+"""Lists what only Compose reads."""
+
 COMPOSE_SERVICE = "docker/compose/service.yml"
 """What all containers of the service's image have in common; `COMPOSE[0]` includes the others."""
 WORKFLOW = ".github/workflows/main.yml"
@@ -412,6 +417,62 @@ def test_containers_get_only_environment_that_is_read(database: str, databases: 
     assert "ENVIRONMENT" in given
     assert {name for name in documented if name.startswith("DATABASE_URL")} <= given
     assert given - documented - COMPOSE_ONLY == set()
+
+
+def read_by_compose(files: Mapping[str, bytes]) -> dict[str, str]:
+    """Give the variables that Compose and its files read, with their defaults."""
+    text = "".join(files[path].decode() for path in ALL_COMPOSE if path in files)
+    project = str(yaml.safe_load(files[COMPOSE[0]])["name"])
+    read = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", text))
+    return read | {"COMPOSE_PROJECT_NAME": project}
+
+
+def compose_faults(files: Mapping[str, bytes]) -> Iterator[str]:
+    """Say which variables of Compose are listed nowhere, twice, in vain or with other defaults."""
+    read = read_by_compose(files)
+    of_the_service = set(re.findall(r"^#? ?(\w+)=", files[".env.example"].decode(), re.MULTILINE))
+    rows = re.findall(r"^\| `(\w+)` \| `(.*?)` \| \S", files[CONTAINERS].decode(), re.MULTILINE)
+    for name, default in rows:
+        if name in of_the_service or name not in read:
+            yield f"{name} stands in {CONTAINERS} in vain"
+        elif read[name] != default:
+            yield f"{name} is {read[name]}, not {default}"
+    for name in read.keys() - of_the_service - {name for name, _ in rows}:
+        yield f"{name} is listed nowhere"
+    if len(rows) != len(dict(rows)):
+        yield f"something is listed twice in {CONTAINERS}"
+
+
+@cache
+def documented() -> Sequence[Mapping[str, bytes]]:
+    """Give few sets of compose files in which each content occurs, with what lists variables."""
+    return [
+        {**contents, ".env.example": RENDERER.content(".env.example", answers)}
+        for answers, contents in showing_each(*ALL_COMPOSE, CONTAINERS)
+    ]
+
+
+def test_every_variable_of_compose_is_listed() -> None:
+    assert len(documented()) > 5
+    assert not {fault for files in documented() for fault in compose_faults(files)}
+
+
+@pytest.mark.parametrize(
+    ("path", "sound", "fault", "said"),
+    [
+        (CONTAINERS, "| `API_PORT`", "| `APIPORT`", "API_PORT is listed nowhere"),
+        (CONTAINERS, "| `1g` |", "| `2g` |", "MEMORY_LIMIT is 1g, not 2g"),
+        ("docker/compose/service.yml", "${CPU_LIMIT:-0}", "0", "CPU_LIMIT stands in"),
+        (CONTAINERS, "`MEMORY_LIMIT`", "`LOG_LEVEL`", "LOG_LEVEL stands in"),
+    ],
+)
+def test_a_variable_that_is_not_listed_is_seen(
+    path: str, sound: str, fault: str, said: str
+) -> None:
+    files = documented()[0]
+    assert sound in files[path].decode()
+    broken = {**files, path: files[path].replace(sound.encode(), fault.encode())}
+    assert any(said in each for each in compose_faults(broken))
 
 
 @pytest.mark.parametrize("database", ["postgresql", "mysql"])
