@@ -253,6 +253,34 @@ def test_guide_keeps_production_from_branches(ci: str, said: str) -> None:
     assert said not in files["deploy/pipeline/README.md"].decode()
 
 
+def read_by_pipeline(ci: str, files: Tree) -> dict[str, str]:
+    """Give what somebody has to set for a pipeline, and whether as a secret or as a variable."""
+    if ci == "github":
+        text = b"".join(files[path] for path in files if path.startswith(".github/")).decode()
+        found = re.findall(r"\b(secret|var)s\.([A-Z_]+)", text)
+        return {name: {"secret": "secret", "var": "variable"}[kind] for kind, name in found}
+    document = yaml.safe_load(files[PIPELINE])
+    jobs = [document, *(job for job in document.values() if isinstance(job, dict))]
+    given = {name for job in jobs for name in job.get("variables", ())}
+    text = json.dumps({name: document[name] for name in document if name != "variables"})
+    names = set(re.findall(r"\$\{?([A-Z]\w*)", text))
+    for script in set(re.findall(r"deploy/\w+/\w+\.py", text)):
+        source = files[script].decode()
+        names |= set(re.findall(r"(?:\bvariable\(|os\.environ\[)\"(\w+)\"", source))
+    return {name: "variable" for name in names - given if not name.startswith("CI_")}
+
+
+@pytest.mark.parametrize("deploy", DEPLOYS)
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_guide_lists_what_a_pipeline_reads(ci: str, deploy: str) -> None:
+    _, files = tree(ci=ci, deploy=deploy)
+    guide = files["deploy/pipeline/README.md"].decode()
+    rows = re.findall(r"^\| `(\w+)` \| (secret|variable)\b", guide, re.MULTILINE)
+    assert "TEMPLATE_UPDATE_TOKEN" in dict(rows)
+    assert len(rows) == len(dict(rows))
+    assert dict(rows) == read_by_pipeline(ci, files)
+
+
 def test_actions_are_pinned_to_one_commit_each() -> None:
     texts = [path.read_text("utf-8") for path in OWN_WORKFLOWS]
     for deploy in DEPLOYS:
