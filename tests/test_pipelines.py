@@ -5,6 +5,7 @@ That each file is valid by its real validators is in `test_artefacts.py`.
 
 import copy
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +16,7 @@ import pytest
 import yaml
 
 from tests.support.gitlab import parents, resolved
+from tests.support.outside import Request, outside
 from tests.support.render import Tree
 from tests.support.template import ROOT, Answers
 from tests.test_artefacts import PIPELINE, TEMPLATE, TOOLS, WORKFLOW, distinct, tree, write
@@ -217,6 +219,47 @@ def test_an_update_runs_where_no_token_is() -> None:
     assert "git -c core.hooksPath=/dev/null push" in pushes
 
 
+@pytest.mark.parametrize("root", ["", "/below"])
+def test_an_update_is_pushed_to_where_gitlab_is(root: str, tmp_path: Path) -> None:
+    """Whatever its scheme, port and path; git is the real one, and asks."""
+    _, files = tree(ci="gitlab")
+    [push] = [
+        line
+        for line in yaml.safe_load(files[PIPELINE])["template-update-request"]["script"]
+        if " push " in line
+    ]
+    asked = []
+
+    def answer(request: Request) -> tuple[int, Any]:
+        asked.append((request.path, request.query))
+        return 404, {}
+
+    author = ("-c", "user.name=a", "-c", "user.email=a@b")
+    for command in (
+        ("init", "--quiet"),
+        (*author, "commit", "--quiet", "--allow-empty", "--message", "Update"),
+        ("fetch", "--quiet", ".", "HEAD"),
+    ):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    with outside(answer) as address:
+        ran = subprocess.run(
+            ["sh", "-c", push],
+            cwd=tmp_path,
+            env={
+                "PATH": os.environ["PATH"],
+                "GIT_TERMINAL_PROMPT": "0",
+                "BRANCH": "template-update",
+                "CI_PROJECT_URL": f"{address}{root}/team/service",
+                "TEMPLATE_UPDATE_TOKEN": "glpat-1",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert ran.returncode != 0
+    assert asked == [(f"{root}/team/service.git/info/refs", "service=git-receive-pack")]
+
+
 def test_pull_requests_of_strangers_deploy_nothing() -> None:
     for deploy in ("render", "kubernetes"):
         _, files = tree(ci="github", deploy=deploy)
@@ -263,11 +306,96 @@ def read_by_pipeline(ci: str, files: Tree) -> dict[str, str]:
     jobs = [document, *(job for job in document.values() if isinstance(job, dict))]
     given = {name for job in jobs for name in job.get("variables", ())}
     text = json.dumps({name: document[name] for name in document if name != "variables"})
+    given |= set(re.findall(r"echo \W+(\w+)=", text))
     names = set(re.findall(r"\$\{?([A-Z]\w*)", text))
     for script in set(re.findall(r"deploy/\w+/\w+\.py", text)):
         source = files[script].decode()
         names |= set(re.findall(r"(?:\bvariable\(|os\.environ\[)\"(\w+)\"", source))
     return {name: "variable" for name in names - given if not name.startswith("CI_")}
+
+
+DIGEST = f"sha256:{'a' * 64}"
+DOCKER = f"""\
+#!/bin/sh
+printf '%s\\n' "$*" >> calls
+case "$*" in
+  "buildx build "*) printf '{{\\n  "image.name": "x",\\n  "containerimage.digest": "{DIGEST}"\\n}}' > metadata.json ;;
+  *"$GRYPE "*) exit "$FOUND" ;;
+esac
+"""  # noqa: E501
+"""Stands in for docker: notes what it is asked for, and finds what it is told to find."""
+
+
+def pushing(ci: str) -> tuple[list[str], dict[str, str]]:
+    """Give the scripts that make the image that is deployed, and their variables."""
+    _, files = tree(ci=ci, deploy="kubernetes")
+    if ci == "github":
+        jobs = workflows(files)["deploy"]["jobs"]
+        push, scan = jobs["image"]["steps"][-2:]
+        reference = "${{ steps.push.outputs.reference }}"
+        assert jobs["image"]["outputs"] == {"reference": reference}
+        assert (push["id"], scan["env"]) == ("push", {"IMAGE": reference})
+        assert jobs["deploy"]["needs"] == "image"
+        deploys = jobs["deploy"]["steps"][-1]
+        assert deploys["env"]["IMAGE"] == "${{ needs.image.outputs.reference }}"
+        script, variables = deploys["run"], jobs["image"]["env"]
+        scripts = [push["run"], f'IMAGE=$(sed s/reference=// "$GITHUB_OUTPUT")\n{scan["run"]}']
+    else:
+        document = yaml.safe_load(files[PIPELINE])
+        job = resolved("push-image", document)
+        assert job["artifacts"]["reports"]["dotenv"] == "image.env"
+        assert resolved("production", document)["needs"] == ["push-image"]
+        script, variables = "\n".join(document[".deploy"]["script"]), job["variables"]
+        scripts = ["\n".join(job["script"])]
+    assert re.search(r'deploy\.sh "\$\w+" "\$IMAGE"$', script.strip())
+    return scripts, variables
+
+
+@pytest.mark.parametrize("found", [0, 1], ids=["sound", "vulnerable"])
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_image_that_is_deployed_was_scanned(ci: str, found: int, tmp_path: Path) -> None:
+    scripts, variables = pushing(ci)
+    docker = tmp_path / "bin/docker"
+    docker.parent.mkdir()
+    docker.write_text(DOCKER, "utf-8")
+    docker.chmod(0o755)
+    environment = {
+        **variables,
+        "PATH": f"{docker.parent}:/usr/bin:/bin",
+        "FOUND": str(found),
+        "COMMIT": "abc",
+        "GITHUB_OUTPUT": "output",
+        "GITHUB_REPOSITORY": "team/Service",
+        "GITHUB_SERVER_URL": "https://github.com",
+        **dict.fromkeys(("CI_REGISTRY", "CI_REGISTRY_USER", "CI_REGISTRY_PASSWORD"), "x"),
+        "CI_REGISTRY_IMAGE": "registry.example.com/team/service",
+        "CI_COMMIT_SHA": "abc",
+        "CI_PROJECT_URL": "https://gitlab.example.com/team/service",
+    }
+    for number, script in enumerate(scripts, 1):
+        command = ["bash", "-e", "-c", script]
+        ran = subprocess.run(command, cwd=tmp_path, env=environment, check=False)
+        assert ran.returncode == (found if number == len(scripts) else 0)
+    calls = (tmp_path / "calls").read_text("utf-8").splitlines()
+    [image] = {call.split()[1] for call in calls if call.startswith("tag ")}
+    assert image.endswith(f"@{DIGEST}")
+    assert f"pull --quiet {image}" in calls
+    assert f"tag {image} scanned" in calls
+    assert any(f"{variables['SYFT']} docker:scanned " in call for call in calls)
+    assert variables["GRYPE"] in calls[-1]
+    given = {"github": ("output", "reference"), "gitlab": ("image.env", "IMAGE")}[ci]
+    if found and ci == "gitlab":
+        assert not (tmp_path / given[0]).exists()
+    else:
+        assert (tmp_path / given[0]).read_text("utf-8") == f"{given[1]}={image}\n"
+
+
+def test_scanners_are_the_same_everywhere() -> None:
+    for ci in ("github", "gitlab"):
+        _, files = tree(ci=ci, deploy="kubernetes")
+        paths = [path for path in files if path.startswith((".github/", PIPELINE))]
+        found = images(b"".join(files[path] for path in paths).decode())
+        assert len(found) == len({image.partition(":")[0] for image in found}) == 3
 
 
 @pytest.mark.parametrize("deploy", DEPLOYS)
