@@ -15,6 +15,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -323,6 +324,22 @@ services:
     assert services["mine"]["networks"].keys() == {"back"}
 
 
+def test_services_on_one_machine_are_watched_on_networks_of_their_own(tmp_path: Path) -> None:
+    """With the usual ports, too; Compose gives the network that the service is told of."""
+    subnets = []
+    for name in ("Orders", "Payments", "My Service", "Gateway", "Notes"):
+        _, files = tree(project_name=name, monitoring=True)
+        given = {path: files[path] for path in (*COMPOSE, *COMPOSE_PARTS) if path in files}
+        model = yaml.safe_load(resolve_compose(write_compose(tmp_path / name, given)).stdout)
+        [network] = model["networks"]["watching"]["ipam"]["config"]
+        internal = model["services"]["api"]["environment"]["INTERNAL_NETWORKS"].split(",")
+        assert internal[-1] == network["subnet"]
+        subnets.append(IPv4Network(network["subnet"]))
+    assert len(set(subnets)) == len(subnets)
+    assert {subnet.prefixlen for subnet in subnets} == {24}
+    assert all(subnet.subnet_of(IPv4Network("10.64.0.0/11")) for subnet in subnets)
+
+
 @pytest.mark.parametrize(
     "given",
     [
@@ -364,13 +381,17 @@ def test_what_watches_has_a_network_of_its_own() -> None:
     assert all(networks == {"monitoring"} for networks in watching.values())
 
 
-def test_checklist_names_every_password_of_compose() -> None:
+def test_every_password_of_compose_is_to_be_chosen() -> None:
+    """The checklist sends to the list of them."""
     for given in ({"tenancy": True, "auth": "local", "vault": True}, {"database": "mysql"}):
         _, files = tree(**given, monitoring=True, worker="taskiq")
-        told = files["deploy/production-checklist.md"].decode()
+        assert f"(../{CONTAINERS})" in files["deploy/production-checklist.md"].decode()
+        told = re.findall(
+            r"^\| `(\w+)` \| `development` ", files[CONTAINERS].decode(), re.MULTILINE
+        )
         service = yaml.safe_load(files[COMPOSE_SERVICE])["services"]["service"]
         wanted = PASSWORDS_OF_COMPOSE & service["environment"].keys()
-        assert wanted == PASSWORDS_OF_COMPOSE & set(re.findall(r"`(\w+)`", told))
+        assert wanted == set(told)
 
 
 def resolve_compose(files: list[Path]) -> subprocess.CompletedProcess[str]:
