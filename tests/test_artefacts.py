@@ -12,8 +12,10 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ import pytest
 import yaml
 
 from tests.support.contents import Contents
+from tests.support.gitlab import resolved
 from tests.support.matrix import Matrix
 from tests.support.render import Renderer, Tree
 from tests.support.template import ROOT, Answers, Template
@@ -36,6 +39,10 @@ DOCKERFILES = ("docker/Dockerfile", "docker/Dockerfile.dev")
 COMPOSE = ("docker-compose.yml", "docker-compose.override.yml")
 COMPOSE_DEVELOPMENT = "docker/docker-compose.dev.yml"
 COMPOSE_PARTS = tuple(sorted(name for name in RENDERER.sources if "docker/compose/" in name))
+ALL_COMPOSE = (*COMPOSE, COMPOSE_DEVELOPMENT, *COMPOSE_PARTS)
+CONTAINERS = "docker/README.md"
+"""Lists what only Compose reads."""
+
 COMPOSE_SERVICE = "docker/compose/service.yml"
 """What all containers of the service's image have in common; `COMPOSE[0]` includes the others."""
 WORKFLOW = ".github/workflows/main.yml"
@@ -169,6 +176,12 @@ VALIDATORS = (
         ("shellcheck",),
         ("deploy/kubernetes/deploy.sh",),
         ('"$overlays/$overlay/kustomization.yaml"', "$overlays/$overlay/kustomization.yaml"),
+    ),
+    Validator(
+        "shellcheck-kubeconfig",
+        ("shellcheck",),
+        ("deploy/kubernetes/namespaces/kubeconfig.sh",),
+        ('"$(dirname "$0")/$environment"', "$(dirname $0)/$environment"),
     ),
     Validator(
         "pre-commit", ("pre-commit", "validate-config"), (HOOKS,), ("repo: local", "repos: local")
@@ -311,6 +324,22 @@ services:
     assert services["mine"]["networks"].keys() == {"back"}
 
 
+def test_services_on_one_machine_are_watched_on_networks_of_their_own(tmp_path: Path) -> None:
+    """With the usual ports, too; Compose gives the network that the service is told of."""
+    subnets = []
+    for name in ("Orders", "Payments", "My Service", "Gateway", "Notes"):
+        _, files = tree(project_name=name, monitoring=True)
+        given = {path: files[path] for path in (*COMPOSE, *COMPOSE_PARTS) if path in files}
+        model = yaml.safe_load(resolve_compose(write_compose(tmp_path / name, given)).stdout)
+        [network] = model["networks"]["watching"]["ipam"]["config"]
+        internal = model["services"]["api"]["environment"]["INTERNAL_NETWORKS"].split(",")
+        assert internal[-1] == network["subnet"]
+        subnets.append(IPv4Network(network["subnet"]))
+    assert len(set(subnets)) == len(subnets)
+    assert {subnet.prefixlen for subnet in subnets} == {24}
+    assert all(subnet.subnet_of(IPv4Network("10.64.0.0/11")) for subnet in subnets)
+
+
 @pytest.mark.parametrize(
     "given",
     [
@@ -352,13 +381,17 @@ def test_what_watches_has_a_network_of_its_own() -> None:
     assert all(networks == {"monitoring"} for networks in watching.values())
 
 
-def test_checklist_names_every_password_of_compose() -> None:
+def test_every_password_of_compose_is_to_be_chosen() -> None:
+    """The checklist sends to the list of them."""
     for given in ({"tenancy": True, "auth": "local", "vault": True}, {"database": "mysql"}):
         _, files = tree(**given, monitoring=True, worker="taskiq")
-        told = files["deploy/production-checklist.md"].decode()
+        assert f"(../{CONTAINERS})" in files["deploy/production-checklist.md"].decode()
+        told = re.findall(
+            r"^\| `(\w+)` \| `development` ", files[CONTAINERS].decode(), re.MULTILINE
+        )
         service = yaml.safe_load(files[COMPOSE_SERVICE])["services"]["service"]
         wanted = PASSWORDS_OF_COMPOSE & service["environment"].keys()
-        assert wanted == PASSWORDS_OF_COMPOSE & set(re.findall(r"`(\w+)`", told))
+        assert wanted == set(told)
 
 
 def resolve_compose(files: list[Path]) -> subprocess.CompletedProcess[str]:
@@ -407,6 +440,62 @@ def test_containers_get_only_environment_that_is_read(database: str, databases: 
     assert given - documented - COMPOSE_ONLY == set()
 
 
+def read_by_compose(files: Mapping[str, bytes]) -> dict[str, str]:
+    """Give the variables that Compose and its files read, with their defaults."""
+    text = "".join(files[path].decode() for path in ALL_COMPOSE if path in files)
+    project = str(yaml.safe_load(files[COMPOSE[0]])["name"])
+    read = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", text))
+    return read | {"COMPOSE_PROJECT_NAME": project}
+
+
+def compose_faults(files: Mapping[str, bytes]) -> Iterator[str]:
+    """Say which variables of Compose are listed nowhere, twice, in vain or with other defaults."""
+    read = read_by_compose(files)
+    of_the_service = set(re.findall(r"^#? ?(\w+)=", files[".env.example"].decode(), re.MULTILINE))
+    rows = re.findall(r"^\| `(\w+)` \| `(.*?)` \| \S", files[CONTAINERS].decode(), re.MULTILINE)
+    for name, default in rows:
+        if name in of_the_service or name not in read:
+            yield f"{name} stands in {CONTAINERS} in vain"
+        elif read[name] != default:
+            yield f"{name} is {read[name]}, not {default}"
+    for name in read.keys() - of_the_service - {name for name, _ in rows}:
+        yield f"{name} is listed nowhere"
+    if len(rows) != len(dict(rows)):
+        yield f"something is listed twice in {CONTAINERS}"
+
+
+@cache
+def documented() -> Sequence[Mapping[str, bytes]]:
+    """Give few sets of compose files in which each content occurs, with what lists variables."""
+    return [
+        {**contents, ".env.example": RENDERER.content(".env.example", answers)}
+        for answers, contents in showing_each(*ALL_COMPOSE, CONTAINERS)
+    ]
+
+
+def test_every_variable_of_compose_is_listed() -> None:
+    assert len(documented()) > 5
+    assert not {fault for files in documented() for fault in compose_faults(files)}
+
+
+@pytest.mark.parametrize(
+    ("path", "sound", "fault", "said"),
+    [
+        (CONTAINERS, "| `API_PORT`", "| `APIPORT`", "API_PORT is listed nowhere"),
+        (CONTAINERS, "| `1g` |", "| `2g` |", "MEMORY_LIMIT is 1g, not 2g"),
+        ("docker/compose/service.yml", "${CPU_LIMIT:-0}", "0", "CPU_LIMIT stands in"),
+        (CONTAINERS, "`MEMORY_LIMIT`", "`LOG_LEVEL`", "LOG_LEVEL stands in"),
+    ],
+)
+def test_a_variable_that_is_not_listed_is_seen(
+    path: str, sound: str, fault: str, said: str
+) -> None:
+    files = documented()[0]
+    assert sound in files[path].decode()
+    broken = {**files, path: files[path].replace(sound.encode(), fault.encode())}
+    assert any(said in each for each in compose_faults(broken))
+
+
 @pytest.mark.parametrize("database", ["postgresql", "mysql"])
 def test_pipelines_test_on_the_database_of_compose(database: str) -> None:
     _, github = tree(database=database, ci="github")
@@ -414,7 +503,7 @@ def test_pipelines_test_on_the_database_of_compose(database: str) -> None:
     part = f"docker/compose/{database}.yml"
     image = yaml.safe_load(github[part])["services"]["database"]["image"]
     workflow = yaml.safe_load(github[WORKFLOW])["jobs"]["check"]
-    pipeline = yaml.safe_load(gitlab[PIPELINE])["check"]
+    pipeline = resolved("check", yaml.safe_load(gitlab[PIPELINE]))
     assert [workflow["services"]["database"]["image"]] == [image]
     assert [service["name"] for service in pipeline["services"]] == [image]
 
@@ -431,7 +520,7 @@ def test_pipelines_run_the_python_that_was_chosen(ci: str) -> None:
             step["with"]["python-version"] for step in steps if "setup-python" in str(step)
         ] == [version]
     else:
-        assert yaml.safe_load(files[PIPELINE])["check"]["image"] == f"python:{version}"
+        assert resolved("check", yaml.safe_load(files[PIPELINE]))["image"] == f"python:{version}"
 
 
 @pytest.mark.parametrize("ci", ["github", "gitlab"])

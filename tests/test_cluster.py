@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ TEMPLATE = Template()
 MATRIX = Matrix(TEMPLATE)
 SERVICES = Overlays(MATRIX, Renderer(TEMPLATE))
 PLATFORM = SERVICES.resolve({"preset": "platform"})
+DEPLOYED = SERVICES.resolve({"preset": "platform", "project_name": "Deployed Service"})
+"""In a namespace of its own: it is really there."""
 
 OPERATORS = {
     "monitoring.coreos.com": ("v1", ("ServiceMonitor", "PodMonitor", "PrometheusRule")),
@@ -51,14 +54,11 @@ def cluster() -> Iterator[Cluster]:
 
 def with_namespace(cluster: Cluster, overlay: Overlay) -> list[Object]:
     """Make what others need to be there, and give the other objects."""
-    others = []
-    for each in overlay.manifests.objects:
-        if each["kind"] in ("Namespace", "ServiceAccount"):
-            answer = cluster.create(each, dry=False)
-            assert answer.status_code in (201, 409), answer.text
-        else:
-            others.append(each)
-    return others
+    before = overlay.manifests.of("Namespace") + overlay.manifests.of("ServiceAccount")
+    for each in before:
+        answer = cluster.create(each, dry=False)
+        assert answer.status_code in (201, 409), answer.text
+    return [each for each in overlay.manifests.objects if each not in before]
 
 
 def pods(overlay: Overlay) -> Iterator[Object]:
@@ -263,52 +263,131 @@ class Controllers(threading.Thread):
         assert answer.status_code in (200, 404), answer.text
 
 
-def deploy(
-    cluster: Cluster, directory: Path, *arguments: str, outcome: str = "Complete"
-) -> tuple[subprocess.CompletedProcess[str], Controllers]:
-    """Deploy a rendered service as its README says."""
-    controllers = Controllers(cluster, PLATFORM["project_slug"], outcome)
-    controllers.start()
-    try:
-        ran = subprocess.run(
-            [str(directory / PLACE / "deploy.sh"), "production", *arguments],
-            env={**os.environ, "KUBECONFIG": str(directory / "kubeconfig")},
+@dataclass(frozen=True)
+class Rendered:
+    """A rendered service, and who deploys it.
+
+    Attributes:
+        cluster: where.
+        directory: of the service.
+        kubeconfig: of whoever deploys it.
+    """
+
+    cluster: Cluster
+    directory: Path
+    kubeconfig: Path
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the directory of the manifests."""
+        return subprocess.run(
+            command,
+            cwd=self.directory / PLACE,
+            env={**os.environ, "KUBECONFIG": str(self.kubeconfig)},
             capture_output=True,
             text=True,
             timeout=120,
             check=False,
         )
-    finally:
-        controllers.leaving.set()
-        controllers.join()
-    return ran, controllers
+
+    def done(self, *command: str) -> str:
+        """Give what a command prints that has to succeed."""
+        ran = self.run(*command)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+    def deploy(
+        self, *arguments: str, outcome: str = "Complete"
+    ) -> tuple[subprocess.CompletedProcess[str], Controllers]:
+        """Deploy to production as the README says."""
+        controllers = Controllers(self.cluster, DEPLOYED["project_slug"], outcome)
+        controllers.start()
+        try:
+            ran = self.run("./deploy.sh", "production", *arguments)
+        finally:
+            controllers.leaving.set()
+            controllers.join()
+        return ran, controllers
 
 
-def test_deploying_migrates_first(cluster: Cluster, tmp_path: Path) -> None:
+@pytest.fixture
+def administrator(cluster: Cluster, tmp_path: Path) -> Rendered:
+    """A service, and who may do everything in the cluster."""
     if not shutil.which("kubectl"):
         pytest.skip("no kubectl")
-    SERVICES.render(PLATFORM, tmp_path)
-    kubeconfig(cluster, tmp_path / "kubeconfig")
-    overlay = f"registry.example.com/{PLATFORM['project_slug']}:0.1.0"
+    SERVICES.render(DEPLOYED, tmp_path)
+    return Rendered(cluster, tmp_path, kubeconfig(cluster, tmp_path / "kubeconfig"))
+
+
+@pytest.fixture
+def pipeline(administrator: Rendered) -> Rendered:
+    """The same service, and the account that an administrator has made for its pipeline."""
+    administrator.done("kubectl", "apply", "--kustomize", "namespaces/production")
+    access = administrator.directory / "pipeline"
+    access.write_text(administrator.done("namespaces/kubeconfig.sh", "production"), "utf-8")
+    return replace(administrator, kubeconfig=access)
+
+
+def test_deploying_migrates_first(pipeline: Rendered) -> None:
+    """By the pipeline's account, which may do nothing else."""
+    overlay = f"registry.example.com/{DEPLOYED['project_slug']}:0.1.0"
     tagged, pinned = "registry.example.com/team/service:2", f"ghcr.io/service@sha256:{'a' * 64}"
 
-    first, controllers = deploy(cluster, tmp_path)
+    first, controllers = pipeline.deploy()
     assert first.returncode == 0, first.stderr
     assert controllers.images_while_migrating == [set()]
     assert controllers.images() == {overlay}
 
-    failed, controllers = deploy(cluster, tmp_path, tagged, outcome="Failed")
+    failed, controllers = pipeline.deploy(tagged, outcome="Failed")
     assert failed.returncode == 1
     assert "The migrations failed" in failed.stderr
+    assert "forbidden" not in failed.stderr
     assert controllers.images() == {overlay}
 
-    second, controllers = deploy(cluster, tmp_path, tagged)
+    second, controllers = pipeline.deploy(tagged)
     assert second.returncode == 0, second.stderr
     assert controllers.images_while_migrating == [{overlay}]
     assert controllers.images() == {tagged}
 
-    other, controllers = deploy(cluster, tmp_path, pinned, "without-migrations")
+    other, controllers = pipeline.deploy(pinned, "without-migrations")
     assert other.returncode == 0, other.stderr
     assert controllers.images_while_migrating == []
     assert controllers.images() == {pinned}
-    assert not list((tmp_path / PLACE / "overlays").glob("deploying-*"))
+    assert not list((pipeline.directory / PLACE / "overlays").glob("deploying-*"))
+
+    assert "deployment.apps/api" in pipeline.done("kubectl", "get", "deployments", "--output=name")
+    # Nobody here makes the ReplicaSets that it would return to.
+    returned = pipeline.run("kubectl", "rollout", "undo", "deployment/api")
+    assert "no rollout history found" in returned.stderr
+
+
+NOT_OF_A_PIPELINE: Mapping[str, tuple[str, ...]] = {
+    "secrets of others": ("get", "secrets", "--namespace=default"),
+    "all secrets of its own": ("get", "secrets"),
+    "pods of others": ("get", "pods", "--namespace=kube-system"),
+    "namespaces": ("create", "namespace", "another"),
+    "the level of its own": (
+        *("label", "--overwrite", "namespace", DEPLOYED["project_slug"]),
+        "pod-security.kubernetes.io/enforce=privileged",
+    ),
+    "roles": ("create", "rolebinding", "all", "--clusterrole=admin", "--user=somebody"),
+    "an end to the service": ("delete", "deployment", "api"),
+    "tokens": ("create", "token", "service"),
+}
+
+
+def test_a_pipeline_may_do_nothing_else(pipeline: Rendered) -> None:
+    for name, command in NOT_OF_A_PIPELINE.items():
+        refused = pipeline.run("kubectl", *command)
+        assert refused.returncode == 1, name
+        assert "forbidden" in refused.stderr, (name, refused.stderr)
+
+
+def test_a_namespace_that_is_not_there_is_told(administrator: Rendered, pipeline: Rendered) -> None:
+    for account in (administrator, pipeline):
+        refused = account.run("./deploy.sh", "staging")
+        assert refused.returncode == 1
+        assert refused.stderr == (
+            f"There is no namespace {DEPLOYED['project_slug']}-staging, or not for this account: "
+            "an administrator runs kubectl apply --kustomize ./namespaces/staging, once\n"
+        )
+        assert not refused.stdout

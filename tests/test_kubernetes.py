@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -259,6 +260,11 @@ BREAKS: tuple[Break, ...] = (
         lambda it: _put(the(it, "Ingress")["spec"]["tls"][0], "secretName", "other"),
     ),
     (
+        references.references_exist,
+        "postgresql",
+        lambda it: _put(the(it, "RoleBinding")["subjects"][0], "namespace", "default"),
+    ),
+    (
         references.what_is_made_is_used,
         "postgresql",
         lambda it: _put(the(it, "ConfigMap")["metadata"], "name", "settings-of-others"),
@@ -324,6 +330,11 @@ BREAKS: tuple[Break, ...] = (
         references.pods_are_confined,
         "postgresql",
         lambda it: _without(it, "NetworkPolicy", "default-deny"),
+    ),
+    (
+        references.pipeline_may_deploy,
+        "postgresql",
+        lambda it: the(it, "Role")["rules"].pop(2),
     ),
     (
         references.leaving_has_time,
@@ -452,6 +463,9 @@ def with_external_secrets(answers: Answers, directory: Path) -> Overlay:
     del document["secretGenerator"]
     document["components"].append("../../components/external-secrets")
     file.write_text(yaml.safe_dump(document), "utf-8")
+    namespace = directory / PLACE / "namespaces/production/kustomization.yaml"
+    with namespace.open("a", encoding="utf-8") as text:
+        text.write("\ncomponents:\n  - ../external-secrets\n")
     return SERVICES.overlay(directory, "production", answers)
 
 
@@ -552,16 +566,56 @@ def test_pods_reach_no_more_than_they_need() -> None:
     assert rule["to"] == [{"namespaceSelector": {"matchLabels": label}}]
 
 
-def test_an_example_that_is_not_filled_in_is_not_deployed(tmp_path: Path) -> None:
+def test_what_cannot_be_deployed_is_told_in_one_line(tmp_path: Path) -> None:
+    """Before anything is asked of a cluster: there is none here."""
     files = RENDERER.tree(SERVICES.resolve(RICH["mysql"]))
     place = RENDERER.write(files, tmp_path) / PLACE
     example = (place / "secrets.env.example").read_text()
     assert "\nSECRET_KEY=\n" in example
     (place / "overlays/staging/secrets.env").write_text(example)
-    command = ["sh", str(place / "deploy.sh"), "staging"]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ran.returncode == 1
-    assert re.fullmatch(r"SECRET_KEY is empty in \S+/staging/secrets\.env: .*\n", ran.stderr)
+    for arguments, said in REFUSED.items():
+        command = ["sh", str(place / "deploy.sh"), *arguments]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert ran.returncode == 1, arguments
+        assert re.fullmatch(f"{said}\n", ran.stderr), arguments
+    assert not list((place / "overlays").glob("deploying-*"))
+
+
+def untagged(image: str) -> str:
+    return re.escape(f"{image} has neither tag nor digest: name one, as in {image}:42")
+
+
+REFUSED = {
+    ("staging",): r"SECRET_KEY is empty in \S+/staging/secrets\.env: .*",
+    ("stagging",): r"There is no overlay stagging in \S+/overlays",
+    ("production", "service"): untagged("service"),
+    ("production", "registry:5000/service"): untagged("registry:5000/service"),
+    ("production", "registry/service:"): untagged("registry/service:"),
+    ("production", "service:1", "without"): "without: with-migrations or without-migrations",
+}
+"""How deploy.sh is called, and what it says."""
+
+
+@pytest.mark.parametrize("name", ["INT", "TERM", "HUP"])
+def test_deploying_leaves_nothing_behind_when_it_is_stopped(name: str, tmp_path: Path) -> None:
+    """A stand-in for kubectl sends the signal: the real one is too quick to be cut off."""
+    place = RENDERER.write(RENDERER.tree(SERVICES.resolve(RICH["mysql"])), tmp_path) / PLACE
+    kubectl = tmp_path / "bin/kubectl"
+    kubectl.parent.mkdir()
+    kubectl.write_text(f"#!/bin/sh\nkill -{name} $PPID\n", "utf-8")
+    kubectl.chmod(0o755)
+    made = tmp_path / "made"
+    made.mkdir()
+    ran = subprocess.run(
+        ["sh", str(place / "deploy.sh"), "production", "service:1"],
+        env={"PATH": f"{kubectl.parent}:/usr/bin:/bin", "TMPDIR": str(made)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 128 + signal.Signals[f"SIG{name}"]
+    assert not list((place / "overlays").glob("deploying-*"))
+    assert not list(made.iterdir())
 
 
 def test_rules_are_those_of_prometheus() -> None:

@@ -5,6 +5,7 @@ That each file is valid by its real validators is in `test_artefacts.py`.
 
 import copy
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -14,8 +15,10 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.gitlab import parents, resolved
+from tests.support.outside import Request, outside
 from tests.support.render import Tree
-from tests.support.template import ROOT
+from tests.support.template import ROOT, Answers
 from tests.test_artefacts import PIPELINE, TEMPLATE, TOOLS, WORKFLOW, distinct, tree, write
 
 DEPLOYS = TEMPLATE.questions["deploy"].choices
@@ -45,7 +48,7 @@ STEPS = {
     "deploys on Render": r"deploy/render/deploy\.py \"\$",
     "returns on Render": r"deploy/render/deploy\.py --roll-back",
     "pushes": r"--sbom true --provenance mode=max",
-    "deploys on Kubernetes": r"deploy/kubernetes/deploy\.sh",
+    "deploys on Kubernetes": r'deploy/kubernetes/deploy\.sh "\$\w+" "\$',
     "returns on Kubernetes": r"kubectl rollout undo",
 }
 """What a pipeline does, and how it is seen."""
@@ -118,13 +121,47 @@ def test_check_is_all_that_judges_the_code(ci: str, tmp_path: Path) -> None:
         assert f"/{command}" in dry.stdout or f" {command}" in dry.stdout, command
 
 
-def test_pipeline_tests_on_the_vault_of_compose() -> None:
-    _, files = tree(ci="github", vault=True)
+@pytest.mark.parametrize(("ci", "path"), [("github", WORKFLOW), ("gitlab", PIPELINE)])
+def test_pipeline_tests_on_the_vault_of_compose(ci: str, path: str) -> None:
+    _, files = tree(ci=ci, vault=True)
     image = re.compile(r"hashicorp/vault:[\d.]+")
     [vault] = set(image.findall(files["docker/compose/vault.yml"].decode()))
-    assert image.findall(files[WORKFLOW].decode()) == [vault]
-    _, files = tree(ci="github", vault=False)
-    assert not image.search(files[WORKFLOW].decode())
+    assert image.findall(files[path].decode()) == [vault]
+    _, files = tree(ci=ci, vault=False)
+    assert not image.search(files[path].decode())
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"vault": True},
+        {"database": "mysql"},
+        {"database": "sqlite", "redis": True},
+        {"preset": "minimal", "database": "sqlite", "vault": True},
+        {"preset": "minimal", "database": "sqlite"},
+    ],
+    ids=lambda given: "-".join(map(str, given.values())),
+)
+def test_an_update_is_checked_as_everything_else(given: Answers) -> None:
+    """On the same servers, with the same programs."""
+    answers, files = tree(ci="github", **given)
+    found = workflows(files)
+    check, update = found["main"]["jobs"]["check"], found["template update"]["jobs"]["update"]
+    assert check.get("services") == update.get("services")
+    assert check.get("env") == update.get("env")
+    installs = [step for step in check["steps"] if re.search("Redis|Vault", step.get("name", ""))]
+    names = [step.get("name") for step in update["steps"]]
+    ready = names.index("Update, check, and write down how it went")
+    assert update["steps"][ready - len(installs) : ready] == installs
+    assert len(installs) == len({"redis", "vault"} & {*answers["active"]})
+
+    _, files = tree(ci="gitlab", **given)
+    document = yaml.safe_load(files[PIPELINE])
+    check, update = (resolved(name, document) for name in ("check", "template-update"))
+    assert check["variables"].pop("UV_LOCKED")
+    for key in ("image", "services", "variables", "before_script"):
+        assert check.get(key) == update.get(key), key
+    assert ("before_script" in check) == bool(installs)
 
 
 def test_update_takes_the_answers_that_are_there() -> None:
@@ -182,6 +219,47 @@ def test_an_update_runs_where_no_token_is() -> None:
     assert "git -c core.hooksPath=/dev/null push" in pushes
 
 
+@pytest.mark.parametrize("root", ["", "/below"])
+def test_an_update_is_pushed_to_where_gitlab_is(root: str, tmp_path: Path) -> None:
+    """Whatever its scheme, port and path; git is the real one, and asks."""
+    _, files = tree(ci="gitlab")
+    [push] = [
+        line
+        for line in yaml.safe_load(files[PIPELINE])["template-update-request"]["script"]
+        if " push " in line
+    ]
+    asked = []
+
+    def answer(request: Request) -> tuple[int, Any]:
+        asked.append((request.path, request.query))
+        return 404, {}
+
+    author = ("-c", "user.name=a", "-c", "user.email=a@b")
+    for command in (
+        ("init", "--quiet"),
+        (*author, "commit", "--quiet", "--allow-empty", "--message", "Update"),
+        ("fetch", "--quiet", ".", "HEAD"),
+    ):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    with outside(answer) as address:
+        ran = subprocess.run(
+            ["sh", "-c", push],
+            cwd=tmp_path,
+            env={
+                "PATH": os.environ["PATH"],
+                "GIT_TERMINAL_PROMPT": "0",
+                "BRANCH": "template-update",
+                "CI_PROJECT_URL": f"{address}{root}/team/service",
+                "TEMPLATE_UPDATE_TOKEN": "glpat-1",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert ran.returncode != 0
+    assert asked == [(f"{root}/team/service.git/info/refs", "service=git-receive-pack")]
+
+
 def test_pull_requests_of_strangers_deploy_nothing() -> None:
     for deploy in ("render", "kubernetes"):
         _, files = tree(ci="github", deploy=deploy)
@@ -218,6 +296,119 @@ def test_guide_keeps_production_from_branches(ci: str, said: str) -> None:
     assert said not in files["deploy/pipeline/README.md"].decode()
 
 
+def read_by_pipeline(ci: str, files: Tree) -> dict[str, str]:
+    """Give what somebody has to set for a pipeline, and whether as a secret or as a variable."""
+    if ci == "github":
+        text = b"".join(files[path] for path in files if path.startswith(".github/")).decode()
+        found = re.findall(r"\b(secret|var)s\.([A-Z_]+)", text)
+        return {name: {"secret": "secret", "var": "variable"}[kind] for kind, name in found}
+    document = yaml.safe_load(files[PIPELINE])
+    jobs = [document, *(job for job in document.values() if isinstance(job, dict))]
+    given = {name for job in jobs for name in job.get("variables", ())}
+    text = json.dumps({name: document[name] for name in document if name != "variables"})
+    given |= set(re.findall(r"echo \W+(\w+)=", text))
+    names = set(re.findall(r"\$\{?([A-Z]\w*)", text))
+    for script in set(re.findall(r"deploy/\w+/\w+\.py", text)):
+        source = files[script].decode()
+        names |= set(re.findall(r"(?:\bvariable\(|os\.environ\[)\"(\w+)\"", source))
+    return {name: "variable" for name in names - given if not name.startswith("CI_")}
+
+
+DIGEST = f"sha256:{'a' * 64}"
+DOCKER = f"""\
+#!/bin/sh
+printf '%s\\n' "$*" >> calls
+case "$*" in
+  "buildx build "*) printf '{{\\n  "image.name": "x",\\n  "containerimage.digest": "{DIGEST}"\\n}}' > metadata.json ;;
+  *"$GRYPE "*) exit "$FOUND" ;;
+esac
+"""  # noqa: E501
+"""Stands in for docker: notes what it is asked for, and finds what it is told to find."""
+
+
+def pushing(ci: str) -> tuple[list[str], dict[str, str]]:
+    """Give the scripts that make the image that is deployed, and their variables."""
+    _, files = tree(ci=ci, deploy="kubernetes")
+    if ci == "github":
+        jobs = workflows(files)["deploy"]["jobs"]
+        push, scan = jobs["image"]["steps"][-2:]
+        reference = "${{ steps.push.outputs.reference }}"
+        assert jobs["image"]["outputs"] == {"reference": reference}
+        assert (push["id"], scan["env"]) == ("push", {"IMAGE": reference})
+        assert jobs["deploy"]["needs"] == "image"
+        deploys = jobs["deploy"]["steps"][-1]
+        assert deploys["env"]["IMAGE"] == "${{ needs.image.outputs.reference }}"
+        script, variables = deploys["run"], jobs["image"]["env"]
+        scripts = [push["run"], f'IMAGE=$(sed s/reference=// "$GITHUB_OUTPUT")\n{scan["run"]}']
+    else:
+        document = yaml.safe_load(files[PIPELINE])
+        job = resolved("push-image", document)
+        assert job["artifacts"]["reports"]["dotenv"] == "image.env"
+        assert resolved("production", document)["needs"] == ["push-image"]
+        script, variables = "\n".join(document[".deploy"]["script"]), job["variables"]
+        scripts = ["\n".join(job["script"])]
+    assert re.search(r'deploy\.sh "\$\w+" "\$IMAGE"$', script.strip())
+    return scripts, variables
+
+
+@pytest.mark.parametrize("found", [0, 1], ids=["sound", "vulnerable"])
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_image_that_is_deployed_was_scanned(ci: str, found: int, tmp_path: Path) -> None:
+    scripts, variables = pushing(ci)
+    docker = tmp_path / "bin/docker"
+    docker.parent.mkdir()
+    docker.write_text(DOCKER, "utf-8")
+    docker.chmod(0o755)
+    environment = {
+        **variables,
+        "PATH": f"{docker.parent}:/usr/bin:/bin",
+        "FOUND": str(found),
+        "COMMIT": "abc",
+        "GITHUB_OUTPUT": "output",
+        "GITHUB_REPOSITORY": "team/Service",
+        "GITHUB_SERVER_URL": "https://github.com",
+        **dict.fromkeys(("CI_REGISTRY", "CI_REGISTRY_USER", "CI_REGISTRY_PASSWORD"), "x"),
+        "CI_REGISTRY_IMAGE": "registry.example.com/team/service",
+        "CI_COMMIT_SHA": "abc",
+        "CI_PROJECT_URL": "https://gitlab.example.com/team/service",
+    }
+    for number, script in enumerate(scripts, 1):
+        command = ["bash", "-e", "-c", script]
+        ran = subprocess.run(command, cwd=tmp_path, env=environment, check=False)
+        assert ran.returncode == (found if number == len(scripts) else 0)
+    calls = (tmp_path / "calls").read_text("utf-8").splitlines()
+    [image] = {call.split()[1] for call in calls if call.startswith("tag ")}
+    assert image.endswith(f"@{DIGEST}")
+    assert f"pull --quiet {image}" in calls
+    assert f"tag {image} scanned" in calls
+    assert any(f"{variables['SYFT']} docker:scanned " in call for call in calls)
+    assert variables["GRYPE"] in calls[-1]
+    given = {"github": ("output", "reference"), "gitlab": ("image.env", "IMAGE")}[ci]
+    if found and ci == "gitlab":
+        assert not (tmp_path / given[0]).exists()
+    else:
+        assert (tmp_path / given[0]).read_text("utf-8") == f"{given[1]}={image}\n"
+
+
+def test_scanners_are_the_same_everywhere() -> None:
+    for ci in ("github", "gitlab"):
+        _, files = tree(ci=ci, deploy="kubernetes")
+        paths = [path for path in files if path.startswith((".github/", PIPELINE))]
+        found = images(b"".join(files[path] for path in paths).decode())
+        assert len(found) == len({image.partition(":")[0] for image in found}) == 3
+
+
+@pytest.mark.parametrize("deploy", DEPLOYS)
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_guide_lists_what_a_pipeline_reads(ci: str, deploy: str) -> None:
+    _, files = tree(ci=ci, deploy=deploy)
+    guide = files["deploy/pipeline/README.md"].decode()
+    rows = re.findall(r"^\| `(\w+)` \| (secret|variable)\b", guide, re.MULTILINE)
+    assert "TEMPLATE_UPDATE_TOKEN" in dict(rows)
+    assert len(rows) == len(dict(rows))
+    assert dict(rows) == read_by_pipeline(ci, files)
+
+
 def test_actions_are_pinned_to_one_commit_each() -> None:
     texts = [path.read_text("utf-8") for path in OWN_WORKFLOWS]
     for deploy in DEPLOYS:
@@ -239,19 +430,13 @@ OF_TEMPLATES = {"test"}
 """Stages that the jobs of GitLab's own templates are in."""
 
 
-def resolved(name: str, document: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a job with all that it extends."""
-    job = document[name]
-    parent = job.get("extends")
-    return {**(resolved(parent, document) if parent in document else {}), **job}
-
-
 def gitlab_faults(document: Mapping[str, Any]) -> Iterator[str]:
     """Say what GitLab would refuse, or run at the wrong time, though its schema allows it."""
     names = [name for name in document if name not in KEYWORDS]
     for name in names:
-        if document[name].get("extends", name) not in names:
-            yield f"{name} extends {document[name]['extends']}, which does not exist"
+        for parent in parents(document[name]):
+            if parent not in names:
+                yield f"{name} extends {parent}, which does not exist"
         if name.startswith("."):
             continue
         job = resolved(name, document)
@@ -304,7 +489,8 @@ def shell_faults(document: Mapping[str, Any], directory: Path) -> str:
     files = []
     for name, job in document.items():
         if name not in KEYWORDS and "script" in job:
-            lines = [*job["script"], *job.get("after_script", ())]
+            lines = [*resolved(name, document).get("before_script", ()), *job["script"]]
+            lines += job.get("after_script", ())
             file = directory / f"{name.strip('.')}.sh"
             file.write_text("#!/bin/sh\n" + "\n".join(lines) + "\n")
             files.append(file)

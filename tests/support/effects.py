@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tests.support.overlays import Overlay
-from tests.support.references import Workload
+from tests.support.references import Workload, applied, granted
 
 REPLICAS = {"development": 1, "staging": 1, "production": 3}
 POLICIES = {
@@ -137,6 +137,9 @@ def _deployed(overlay: Overlay) -> Iterator[str]:
         if traced != ("tracing" in overlay.active):
             yield f"{workload.name} and its traces: {traced}"
     yield from _monitored(overlay)
+    spare = granted(overlay.manifests) - applied(overlay.manifests)
+    if overlay.name == "production" and spare:
+        yield f"the pipeline may apply {sorted(spare)} to no end"
 
 
 def _monitored(overlay: Overlay) -> Iterator[str]:

@@ -104,14 +104,18 @@ class Overlays:
         return directory
 
     def overlay(self, directory: Path, name: str, answers: Answers) -> Overlay:
-        """Build one overlay of what was rendered.
+        """Build one overlay of what was rendered, with what an administrator has to apply before.
 
         Raises:
             ValueError: kustomize refuses it.
         """
         listed = (directory / ".env.example").read_text("utf-8")
         documented = dict(re.findall(r"^#? ?([A-Z0-9_]+)=(.*)$", listed, re.MULTILINE))
-        objects = build(directory / PLACE / "overlays" / name)
+        objects = [
+            each
+            for part in ("overlays", "namespaces")
+            for each in build(directory / PLACE / part / name)
+        ]
         return Overlay(name, answers, Manifests(objects, documented))
 
     def built(self, answers: Answers, *names: str) -> Iterator[Overlay]:

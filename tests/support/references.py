@@ -18,6 +18,9 @@ WORKLOADS = ("Deployment", "StatefulSet", "Job", "CronJob")
 FROM_ELSEWHERE = {("Secret", "api-tls")}
 """References to what others make: the certificate, by cert-manager or by hand."""
 
+PIPELINE = "pipeline"
+"""The account that runs deploy.sh."""
+
 PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 CLUSTER_WIDE = ("Namespace", "ClusterSecretStore")
 INSIDE = ("/metrics", "/health", "/health/detailed", "/ready")
@@ -255,10 +258,16 @@ def references_exist(manifests: Manifests) -> Iterator[str]:
     """Whatever is referred to by its name is there."""
     made = {(each["kind"], each["metadata"]["name"]) for each in manifests.objects}
     made |= {("Secret", name) for kind, name in made if kind == "ExternalSecret"}
+    spaces = {each["metadata"].get("namespace") for each in manifests.objects}
     for workload in manifests.workloads:
         for kind, name in _references(workload):
             if (kind, name) not in made:
                 yield f"{workload.name} refers to the {kind} {name}, which nobody makes"
+    for binding in manifests.of("RoleBinding"):
+        for each in (binding["roleRef"], *binding["subjects"]):
+            space = each.get("namespace", binding["metadata"]["namespace"])
+            if (each["kind"], each["name"]) not in made or space not in spaces:
+                yield f"RoleBinding refers to the {each['kind']} {space}/{each['name']}: not there"
     for ingress in manifests.of("Ingress"):
         for entry in ingress["spec"].get("tls", ()):
             if ("Secret", entry["secretName"]) not in made | FROM_ELSEWHERE:
@@ -268,6 +277,11 @@ def references_exist(manifests: Manifests) -> Iterator[str]:
 def what_is_made_is_used(manifests: Manifests) -> Iterator[str]:
     """No ConfigMap, Secret or claim is left lying about."""
     used = {each for workload in manifests.workloads for each in _references(workload)}
+    used |= {
+        (each["kind"], each["name"])
+        for binding in manifests.of("RoleBinding")
+        for each in binding["subjects"]
+    }
     for each in manifests.of("ConfigMap", "Secret", "PersistentVolumeClaim", "ServiceAccount"):
         if (each["kind"], each["metadata"]["name"]) not in used:
             yield f"nobody uses the {each['kind']} {each['metadata']['name']}"
@@ -345,6 +359,41 @@ def pods_are_confined(manifests: Manifests) -> Iterator[str]:
     closed = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     if closed not in policies.values():
         yield "nothing denies all traffic that is not allowed"
+
+
+def pipeline_may_deploy(manifests: Manifests) -> Iterator[str]:
+    """Where a pipeline has an account, its role covers all that it applies."""
+    if manifests.of("Role"):
+        for group, resource in sorted(applied(manifests) - granted(manifests)):
+            yield f"the pipeline may not apply {resource} of {group or 'Kubernetes'}"
+
+
+def applied(manifests: Manifests) -> set[tuple[str, str]]:
+    """Give group and resource of all that deploy.sh applies."""
+    return {
+        (str(each["apiVersion"]).rpartition("/")[0], plural(each["kind"]))
+        for each in manifests.objects
+        if each["kind"] not in ("Namespace", "Role", "RoleBinding")
+        and each["metadata"]["name"] != PIPELINE
+    }
+
+
+def granted(manifests: Manifests) -> set[tuple[str, str]]:
+    """Give group and resource of all that roles let the pipeline apply."""
+    return {
+        (group, resource)
+        for role in manifests.of("Role")
+        for rule in role["rules"]
+        if {"get", "create", "patch"} <= {*rule["verbs"]}
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+def plural(kind: str) -> str:
+    """Give what the API calls the objects of a kind."""
+    name = kind.lower()
+    return f"{name[:-1]}ies" if name.endswith("y") else f"{name}{'e' * name.endswith('s')}s"
 
 
 def leaving_has_time(manifests: Manifests) -> Iterator[str]:
@@ -525,6 +574,7 @@ RULES: tuple[Rule, ...] = (
     names_are_unique,
     images_are_chosen,
     pods_are_confined,
+    pipeline_may_deploy,
     leaving_has_time,
     probes_ask_the_right_paths,
     roll_out_keeps_serving,

@@ -7,7 +7,7 @@
 #
 # The image is that of the overlay unless one is named; the last form goes back to an older one. Ends
 # with 1 when the migrations fail, and nothing is rolled out, or when new replicas do not get ready;
-# either way the old ones go on serving.
+# either way the old ones go on serving. Needs the rights of namespaces/pipeline/role.yaml, and no more.
 set -eu
 
 overlays=$(dirname "$0")/overlays
@@ -17,14 +17,31 @@ migrations=${3:-with-migrations}
 serving='app.kubernetes.io/component in (api, worker)'
 needed='app.kubernetes.io/component notin (api, worker, migrate)'
 
-if grep -q '^SECRET_KEY=[[:space:]]*$' "$overlays/$overlay/secrets.env" 2>/dev/null; then
-  echo "SECRET_KEY is empty in $overlays/$overlay/secrets.env: openssl rand -hex 32" >&2
+refuse() {
+  echo "$*" >&2
   exit 1
+}
+
+test -d "$overlays/$overlay" || refuse "There is no overlay $overlay in $overlays"
+case ${image:+${image##*/}} in
+  "" | ?*:?*) ;;
+  *) refuse "$image has neither tag nor digest: name one, as in $image:42" ;;
+esac
+case $migrations in
+  with-migrations | without-migrations) ;;
+  *) refuse "$migrations: with-migrations or without-migrations" ;;
+esac
+if grep -q '^SECRET_KEY=[[:space:]]*$' "$overlays/$overlay/secrets.env" 2>/dev/null; then
+  refuse "SECRET_KEY is empty in $overlays/$overlay/secrets.env: openssl rand -hex 32"
 fi
 
 manifests=$(mktemp)
 chosen=$(mktemp -d "$overlays/deploying-XXXXXX")
 trap 'rm -rf "$manifests" "$chosen"' EXIT
+# Not every shell does at a signal what it does at its end.
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 # The overlay, with another image.
 {
@@ -41,6 +58,16 @@ trap 'rm -rf "$manifests" "$chosen"' EXIT
 kubectl kustomize "$chosen" >"$manifests"
 namespace=$(sed -n 's/^  namespace: //p' "$manifests" | head -n 1 | tr -d \"\')
 
+if ! said=$(kubectl get namespace "$namespace" --output name 2>&1); then
+  case $said in
+    *NotFound* | *Forbidden*)
+      said="There is no namespace $namespace, or not for this account: an administrator runs"
+      said="$said kubectl apply --kustomize $(dirname "$0")/namespaces/$overlay, once"
+      ;;
+  esac
+  refuse "$said"
+fi
+
 # What the migrations have come to: Complete, Failed or, so far, neither.
 outcome() {
   kubectl get job migrate --namespace "$namespace" --ignore-not-found \
@@ -56,8 +83,7 @@ if [ "$migrations" = with-migrations ] && grep -q '^kind: Job$' "$manifests"; th
   until outcome | grep -q -w Complete; do
     if outcome | grep -q -w Failed; then
       kubectl logs job/migrate --namespace "$namespace" --tail 20 || true
-      echo "The migrations failed: nothing was rolled out" >&2
-      exit 1
+      refuse "The migrations failed: nothing was rolled out"
     fi
     sleep 2
   done
