@@ -17,7 +17,7 @@ AXES ?= database databases auth vault tenancy
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help service test matrix report bench quick kubernetes lint format lock clean
+.PHONY: help service test matrix report bench mutants quick kubernetes lint format lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; \
@@ -38,6 +38,9 @@ report: $(bin)/.complete ## Draw docs/matrix.html: which combinations were run h
 
 bench: $(bin)/.complete ## Measure everything and print one table, in some ten minutes [ARGS="health import"]
 	@$(bin)/python -m benchmarks $(ARGS)
+
+mutants: $(bin)/.complete ## Take out every wire of a service, one by one [FILES="app/core/web"]
+	@$(bin)/python -m tools.mutants $(FILES)
 
 quick: $(bin)/.complete ## Run the tests to have by while working: the files, and the smallest service
 	@$(bin)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS) \
