@@ -50,6 +50,13 @@ DEPLOYED: Mapping[str, Mapping[str, Any]] = {
 }
 """Services that need different settings in production."""
 
+VARIABLE = re.compile(r"^(?:# )?([A-Z][A-Z0-9_]+)=", re.MULTILINE)
+VAULT_KEEPS = frozenset({"SMTP_URL", "VAULT_ROLE_ID", "VAULT_SECRET_ID"})
+"""What nobody writes down for pods: they sign in to Vault by their account, and it has the rest."""
+
+ONLY_KUBERNETES = frozenset({"BACKEND_CORS_ORIGINS", "GATEWAY_UPSTREAMS", "JWT_SECRET"})
+"""What a blueprint leaves out, since each has a default that is right for one small service."""
+
 LOAD = """
 import json, os, sys
 from app.config import Settings
@@ -106,6 +113,27 @@ def test_targets_give_what_is_read_and_all_that_is_needed(name: str, tmp_path: P
     for part, given in zip(parts, rendered, strict=True):
         assert render.asked(part) <= read.fields
         assert render.keys(part, document) - read.fields == service.referred(given)
+
+
+@pytest.mark.parametrize("name", DEPLOYED)
+def test_each_target_asks_for_what_the_other_one_asks_for(name: str) -> None:
+    """A value with a default is not missed by the start, but by whoever runs the service."""
+    _, files = tree(**{**DEPLOYED[name], "deploy": "render"})
+    document = yaml.safe_load(files[BLUEPRINT])
+    [web] = render.services(document, "web")
+    _, files = tree(**{**DEPLOYED[name], "deploy": "kubernetes"})
+    paths = ("overlays/production/settings.env", "secrets.env.example")
+    written = {
+        variable
+        for path in paths
+        for variable in VARIABLE.findall(files.get(f"deploy/kubernetes/{path}", b"").decode())
+    }
+    in_vault = VAULT_KEEPS if "VAULT_ADDR" in written else frozenset()
+    given = render.asked(web) | render.keys(web, document)
+    if "REDIS_ENABLED" in given:  # switched off there
+        written.discard("REDIS_URL")
+    assert render.asked(web) - written - in_vault == set(), "not asked for on Kubernetes"
+    assert written - given - ONLY_KUBERNETES == set(), "not asked for on Render"
 
 
 def containers(files: Tree) -> dict[str, str]:
