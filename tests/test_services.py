@@ -10,7 +10,6 @@ account that may create databases (its password must not be one that production 
 import json
 import os
 import secrets
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -34,6 +33,7 @@ from tests.support.runs import (
     database_server,
     environment,
     free_port,
+    mariadb_program,
     new_databases,
     python,
     redis_program,
@@ -145,7 +145,7 @@ def server_for() -> Iterator[Server]:
             if database == "mysql":
                 if address := os.environ.get("TEST_MYSQL_URL"):
                     return address
-                if not shutil.which("mariadbd", path=f"{os.environ['PATH']}:/usr/sbin"):
+                if not mariadb_program():
                     pytest.skip("no MariaDB: install mariadb-server or set TEST_MYSQL_URL")
             # Not below pytest's own directory: PostgreSQL runs as another user when we are root.
             home = Path(stack.enter_context(TemporaryDirectory(prefix="groundwork-")))

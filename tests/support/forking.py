@@ -2,8 +2,8 @@
 
 A program, started in the service's directory (see `mutants.py`). It reads one JSON object a line:
 the tests to run in `tests`, after how many seconds to give up in `seconds`, and in `watched` the
-file to write what each file of tests took and called; and answers each with `status`, pytest's own
-or -1 when it was given up, and what was said, in `output`.
+file to write how long each file of tests took, and what it ran. It answers each with `status`,
+pytest's own or -1 when it was given up, and what was said, in `output`.
 """
 
 import ast
@@ -17,9 +17,10 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, FrameType
+from typing import Any
 
 import pytest
 
@@ -47,23 +48,38 @@ def import_libraries() -> None:
 
 
 class Watch:
-    """A plugin of pytest that notes which functions of the service each file of tests calls."""
+    """A plugin of pytest that notes which lines of the service each file of tests runs."""
 
     def __init__(self, notes: str) -> None:
         self.notes = notes
-        self.own = f"{Path.cwd()}/"
-        self.calls: dict[str, set[CodeType]] = {}
+        self.own = f"{Path.cwd()}/app/"
+        self.lines: dict[str, set[tuple[CodeType, int]]] = {}
         self.took: dict[str, float] = {}
-        self.now: set[CodeType] = set()
+        self.now: set[tuple[CodeType, int]] = set()
+        self.foreign: set[CodeType] = set()
 
-    def _called(self, frame: FrameType, _event: str, _argument: object) -> None:
-        self.now.add(frame.f_code)
+    def _called(
+        self, frame: FrameType, _event: str, _argument: object
+    ) -> Callable[..., Any] | None:
+        code = frame.f_code
+        if code in self.foreign:
+            return None
+        if not code.co_filename.startswith(self.own):
+            self.foreign.add(code)
+            return None
+        self.now.add((code, code.co_firstlineno))
+        return self._ran
+
+    def _ran(self, frame: FrameType, event: str, _argument: object) -> Callable[..., Any]:
+        if event == "line":
+            self.now.add((frame.f_code, frame.f_lineno))
+        return self._ran
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         """Watch one test."""
         name = item.location[0]
-        self.now = self.calls.setdefault(name, set())
+        self.now = self.lines.setdefault(name, set())
         began = time.monotonic()
         sys.settrace(self._called)
         threading.settrace(self._called)
@@ -79,13 +95,11 @@ class Watch:
         notes = {
             name: {
                 "seconds": self.took[name],
-                "calls": sorted(
-                    f"{code.co_filename.removeprefix(self.own)}:{code.co_firstlineno}"
-                    for code in calls
-                    if code.co_filename.startswith(f"{self.own}app/")
+                "lines": sorted(
+                    f"app/{code.co_filename.removeprefix(self.own)}:{line}" for code, line in lines
                 ),
             }
-            for name, calls in self.calls.items()
+            for name, lines in self.lines.items()
         }
         Path(self.notes).write_text(json.dumps(notes), "utf-8")
 

@@ -1,5 +1,7 @@
 """Takes one wire after the other out of services, and sees whether their own tests miss it."""
 
+import bisect
+import itertools
 import json
 import math
 import os
@@ -69,8 +71,11 @@ SERVICES: Mapping[str, Answers] = {
 RECORD = ROOT / "tests/missed.json"
 """Which file of tests misses each wire, by path and name: it is asked first the next time."""
 
-FEW, SECONDS, MOST_SECONDS = 5, 120, 1500
-"""How many tests come first, and how long they, and all others, may take."""
+FIRST, SECONDS, MOST_SECONDS = 12, 120, 1500
+"""Seconds of tests that come first, and how long they, and all others, may take at the most."""
+
+UNKNOWN = 2.5
+"""Seconds that are reckoned for a file of tests that was not watched."""
 
 
 @dataclass(frozen=True)
@@ -113,11 +118,20 @@ class Suite:
 
     @cached_property
     def _notes(self) -> Mapping[str, Mapping[str, Any]]:
-        """What each file of tests calls, and how long it takes."""
+        """Which lines each file of tests runs, and how long it takes."""
         if not self.watched.exists():
             return {}
         notes: Mapping[str, Mapping[str, Any]] = json.loads(self.watched.read_text("utf-8"))
-        return {name: {**each, "calls": {*each["calls"]}} for name, each in notes.items()}
+        return {name: {**each, "lines": {*each["lines"]}} for name, each in notes.items()}
+
+    def seconds(self, test: str) -> float:
+        """How long a file of tests takes."""
+        seconds: float = self._notes.get(test, {}).get("seconds", UNKNOWN)
+        return seconds
+
+    @cached_property
+    def _runners(self) -> Counter[str]:
+        return Counter(line for notes in self._notes.values() for line in notes["lines"])
 
     @cached_property
     def _words(self) -> Mapping[str, frozenset[str]]:
@@ -139,6 +153,8 @@ class Suite:
         module = wire.path.removesuffix(".py").replace("/", ".")
         about = _named(wire.path, 2)
 
+        lines = {f"{wire.path}:{line}" for line in wire.lines}
+
         def score(test: str) -> float:
             words = self._words[test]
             named = _named(test, 1)
@@ -148,9 +164,12 @@ class Suite:
             text = (self.directory / test).read_text("utf-8")
             imported = 6 if module in text else 0
             notes = self._notes.get(test, {})
-            called = 8 if f"{wire.path}:{wire.line}" in notes.get("calls", ()) else 0
-            slow = math.log2(max(notes.get("seconds", 1), 0.5))
-            return known + imported + called + 5 * len(about & named) - slow
+            run = sum(
+                3 + 2 * math.log(len(self._notes) / self._runners[line])
+                for line in lines & notes.get("lines", frozenset())
+            )
+            slow = 2 * math.log2(max(self.seconds(test), 0.5))
+            return known + imported + run + 5 * len(about & named) - slow
 
         return sorted(self._words, key=lambda test: (-score(test), test))
 
@@ -198,7 +217,7 @@ class Missing:
         self._process.wait(60)
 
     def watch(self) -> tuple[int, str]:
-        """Run all tests of the complete service, and note what each file of them calls."""
+        """Run all tests of the complete service, and note which lines each file of them runs."""
         return self.tests(["tests"], MOST_SECONDS, str(self.watched))
 
     def tests(self, tests: Sequence[str], seconds: float, watched: str = "") -> tuple[int, str]:
@@ -233,9 +252,11 @@ class Missing:
         others = [test for test in tests if test not in known]
         if known:
             yield known, SECONDS
-        yield others[:FEW], SECONDS
+        reckoned = list(itertools.accumulate(map(self.suite.seconds, others)))
+        few = bisect.bisect(reckoned, FIRST)
+        yield others[:few], SECONDS
         if all_of_them:
-            yield others[FEW:], MOST_SECONDS
+            yield others[few:], MOST_SECONDS
 
     def _write(self, target: Path, text: str) -> None:
         """Write a file at a time of its own, so that no compiled one is taken for it."""

@@ -104,6 +104,11 @@ def redis_program() -> str | None:
     return shutil.which("redis-server", path=f"{os.environ['PATH']}:/usr/sbin")
 
 
+def mariadb_program() -> str | None:
+    """Find MariaDB's server."""
+    return shutil.which("mariadbd", path=f"{os.environ['PATH']}:/usr/sbin")
+
+
 @contextmanager
 def redis_server() -> Iterator[int]:
     """Run a Redis in memory and give its port.

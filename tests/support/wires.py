@@ -60,7 +60,7 @@ class Wire:
         path: the file.
         name: what it is, unique in the file.
         kind: of which sort.
-        line: where the function around it begins; 0 in none.
+        lines: what runs when it does: itself, the function around it, those that it names.
         words: the names in what is taken out, and around it: tests that know them come first.
         mutated: the file without it.
     """
@@ -68,7 +68,7 @@ class Wire:
     path: str
     name: str
     kind: str
-    line: int
+    lines: frozenset[int] = field(repr=False)
     words: frozenset[str] = field(repr=False)
     mutated: str = field(repr=False)
 
@@ -116,8 +116,16 @@ class _File:
             if used[name] > 1:
                 name = f"{name} ({used[name]})"
             words = {*re.findall(r"\w{3,}", f"{place} {ast.unparse(cut.whole or cut.node)}")}
-            line = self._line(cut.node)
-            yield Wire(self.path, name, cut.kind, line, frozenset(words), self._without(cut))
+            lines = {self._functions[word] for word in words & self._functions.keys()}
+            lines |= self._around(cut.whole or cut.node)
+            yield Wire(
+                self.path,
+                name,
+                cut.kind,
+                frozenset(lines),
+                frozenset(words),
+                self._without(cut),
+            )
 
     def _span(self, node: ast.AST) -> tuple[int, int]:
         assert isinstance(node, ast.expr | ast.stmt | ast.keyword)
@@ -137,14 +145,27 @@ class _File:
                 names.append(node.name)
         return ".".join(reversed(names))
 
-    def _line(self, node: ast.AST) -> int:
+    def _around(self, node: ast.AST) -> set[int]:
+        """Give the lines of a node in a function: its own, and where the function begins."""
+        lines = {node.lineno} if isinstance(node, ast.expr | ast.stmt | ast.keyword) else set()
         while node in self.parents:
             node = self.parents[node]
+            if isinstance(node, ast.stmt) and not isinstance(node, ast.If | ast.With):
+                lines.add(node.lineno)
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                return min(each.lineno for each in [node, *node.decorator_list])
+                return {*lines, _first_line(node)}
             if isinstance(node, ast.Lambda):
-                return node.lineno
-        return 0
+                return {*lines, node.lineno}
+        return set()
+
+    @cached_property
+    def _functions(self) -> dict[str, int]:
+        """Give the lines where the functions of the file begin, by their names."""
+        return {
+            node.name: _first_line(node)
+            for node in ast.walk(self.tree)
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        }
 
     def _without(self, cut: _Cut) -> str:
         start, end = self._span(cut.node)
@@ -233,7 +254,7 @@ class _File:
 
     def _statements(self, node: ast.Expr) -> Iterator[_Cut]:
         value = node.value.value if isinstance(node.value, ast.Await) else node.value
-        if isinstance(value, ast.Yield | ast.YieldFrom) and self._lists(node):
+        if isinstance(value, ast.Yield | ast.YieldFrom) and _gives(value) and self._lists(node):
             listed = value.value.elts if isinstance(value.value, ast.Tuple) else [value.value]
             what = f"“{', '.join(_short(each).strip(_QUOTES) for each in listed if each)}”"
             yield _Cut("listed", node, what, "yield from ()")
@@ -267,6 +288,15 @@ class _File:
             if item.optional_vars is None and _called(entered) not in HOLDING:
                 what = f"with {_short(entered)}"
                 yield _Cut("context", entered, what, '__import__("contextlib").nullcontext()')
+
+
+def _gives(value: ast.Yield | ast.YieldFrom) -> bool:
+    """Whether there is anything to give: an empty list is what others add to."""
+    return not (isinstance(value.value, ast.Tuple) and not value.value.elts)
+
+
+def _first_line(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    return min(each.lineno for each in [node, *node.decorator_list])
 
 
 def _called(node: ast.AST) -> str:

@@ -95,6 +95,23 @@ async def test_a_failing_component_is_named_without_its_reason(
     assert "10.1.2.3" not in answer.text
 
 
+async def test_a_probe_that_was_given_up_is_kept_only_until_it_ends(settings: Settings) -> None:
+    may_end = asyncio.Event()
+
+    async def stubborn(_: object) -> Details:
+        try:
+            return await _slow(None)
+        finally:
+            await may_end.wait()
+
+    health = Health(settings, [Check(name="needed", probe=stubborn, timeout=0.01)])
+    await health.report()
+    (given_up,) = health._abandoned
+    may_end.set()
+    await asyncio.wait([given_up])
+    assert not health._abandoned
+
+
 async def test_many_probes_share_one_look(settings: Settings) -> None:
     asked = 0
 

@@ -13,6 +13,7 @@ import pytest
 import structlog
 
 from app.config import Settings
+from app.core.application import create_app
 from app.core.logging import clean_text, configure_logging
 from tests.core.plugin import with_changes
 
@@ -81,6 +82,16 @@ def test_what_is_no_secret_stays(output: io.TextIOWrapper) -> None:
 def test_any_value_can_be_logged(output: io.TextIOWrapper, value: object) -> None:
     structlog.get_logger().info("odd", value=value)
     assert line_of(output)["event"] == "odd"
+
+
+def test_an_application_writes_its_log_whoever_serves_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    create_app(settings)
+    (handler,) = root.handlers
+    assert isinstance(handler.formatter, structlog.stdlib.ProcessorFormatter)
 
 
 def test_a_log_that_cannot_be_written_fails_nobody(settings: Settings) -> None:

@@ -205,6 +205,17 @@ def test_production_refuses_well_known_passwords(
         load_settings(Settings)
 
 
+def test_production_believes_no_issuer_whose_keys_are_fetched_without_tls(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in PRODUCTION.items():
+        if name.endswith(("_ISSUER", "_URL")) and value.startswith("https://"):
+            set_production(monkeypatch)
+            monkeypatch.setenv(name, value.replace("https://", "http://"))
+            with pytest.raises(SystemExit, match=f"^configuration: {name} must begin with https"):
+                load_settings(Settings)
+
+
 def test_an_empty_environment_is_not_taken_for_development(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

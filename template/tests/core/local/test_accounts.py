@@ -249,7 +249,9 @@ async def test_a_reset_withdraws_all_other_mails(people: People, mailbox: Mailbo
     assert "was changed" in (await mailbox.next(email))["Subject"]
 
 
-async def test_a_changed_password_ends_all_sessions_but_the_new_one(people: People) -> None:
+async def test_a_changed_password_ends_all_sessions_but_the_new_one(
+    people: People, audited: list[dict[str, object]]
+) -> None:
     email = await people.join()
     here, elsewhere = await people.login(email), await people.login(email)
     body = {"current_password": PASSWORD, "new_password": OTHER}
@@ -259,6 +261,7 @@ async def test_a_changed_password_ends_all_sessions_but_the_new_one(people: Peop
     assert (await people.refresh(elsewhere)).status_code == 401
     assert (await people.refresh(answer.json())).status_code == 200
     await people.login(email, OTHER)
+    assert "password.changed" in [line["event"] for line in audited]
 
 
 async def test_a_password_is_changed_only_by_who_knows_it(people: People) -> None:

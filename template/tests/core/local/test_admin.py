@@ -93,7 +93,9 @@ async def test_roles_are_granted_and_revoked(
     assert events.count("role.granted") == events.count("role.revoked") == 1
 
 
-async def test_a_disabled_user_is_out_at_once(people: People) -> None:
+async def test_a_disabled_user_is_out_at_once(
+    people: People, audited: list[dict[str, object]]
+) -> None:
     email = await people.join()
     tokens = await people.login(email)
     with entered(await realm_of(email)):
@@ -103,6 +105,8 @@ async def test_a_disabled_user_is_out_at_once(people: People) -> None:
     with entered(await realm_of(email)):
         await admin.enable(email)
     await people.login(email)
+    events = [line["event"] for line in audited]
+    assert events.count("user.disabled") == events.count("user.enabled") == 1
 
 
 async def test_nobody_is_made_by_mistake(people: People) -> None:

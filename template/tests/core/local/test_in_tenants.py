@@ -142,7 +142,9 @@ async def test_nobody_signs_in_to_a_suspended_tenant(people: People) -> None:
 # --- invitations ---
 
 
-async def test_an_invitation_makes_a_member(people: People) -> None:
+async def test_an_invitation_makes_a_member(
+    people: People, audited: list[dict[str, object]]
+) -> None:
     owner, email = await people.join(), new_address()
     tokens = await people.login(owner)
     assert (await invite(people, tokens, email)).status_code == 202
@@ -156,6 +158,8 @@ async def test_an_invitation_makes_a_member(people: People) -> None:
     me = (await people.me(await people.login(email, **naming(owner)))).json()
     assert me["roles"] == ["member"]
     assert me["tenant"] == (await people.me(tokens)).json()["tenant"]
+    events = [line["event"] for line in audited]
+    assert events.count("user.invited") == events.count("user.joined") == 1
 
 
 async def test_who_may_invite_whom(people: People) -> None:

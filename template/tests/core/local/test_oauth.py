@@ -56,11 +56,16 @@ async def test_an_unverified_address_opens_no_account(
             assert not list(await session.scalars(select(UserIdentity)))
 
 
-async def test_a_disabled_account_stays_closed(browser: Browser, provider: str) -> None:
+async def test_a_disabled_account_stays_closed(
+    browser: Browser, provider: str, audited: list[dict[str, object]]
+) -> None:
     await browser.sign_in(provider)
+    events = [line["event"] for line in audited if line.get("provider") == provider]
+    assert events == ["identity.linked", "login.succeeded"]
     async with account(ADA) as user:
         user.disabled_at = utc_now()
     assert (await browser.sign_in(provider)).status_code == 401
+    assert audited[-1]["event"] == "login.failed"
 
 
 async def test_a_client_that_is_not_configured_any_more_signs_nobody_in(
