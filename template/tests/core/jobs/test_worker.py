@@ -28,7 +28,7 @@ from tests.core.first_database import database
 from tests.core.jobs.conftest import make_own_tables, router
 from tests.core.jobs.tasks import begun, hang_at_first, note, note_once, take_a_while, traces
 from tests.core.migrating import as_environment
-from tests.core.plugin import Addresses, caller_of
+from tests.core.plugin import Addresses, caller_of, with_changes
 from tests.core.redis.conftest import leading_to
 from tests.core.redis.servers import own_server
 
@@ -252,3 +252,11 @@ async def test_a_worker_that_stops_finishes_its_job(caller: AsyncClient, workers
     left.process.send_signal(signal.SIGTERM)
     assert left.process.wait(PATIENCE) == 0
     assert len(await traces("stopped")) == len(begun("stopped")) == 1
+
+
+def test_production_wants_the_redis_that_carries_the_jobs(settings: Settings) -> None:
+    away = with_changes(settings, redis_enabled=True, redis_url=None, upstash_redis_url=None)
+    missed = "REDIS_URL must lead to the Redis that carries the jobs"
+    assert missed in away.insecure()
+    assert missed not in with_changes(away, redis_enabled=False).insecure()
+    assert missed not in with_changes(away, redis_url="rediss://host").insecure()
