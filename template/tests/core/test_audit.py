@@ -1,7 +1,7 @@
 """What the audit log tells, and what it does not."""
 
 import pytest
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI, HTTPException
 
 from app.config import Settings
 from app.core.application import create_app
@@ -18,6 +18,7 @@ def service(settings: Settings) -> FastAPI:
     router.get("/admins", dependencies=[Depends(require_role("admin"))])(_nothing)
     router.get("/few", dependencies=[Depends(rate_limit("1/minute"))])(public(_open))
     router.get("/told")(public(_tell))
+    router.get("/refused")(public(_refuse))
     return create_app(settings, routers=[router])
 
 
@@ -30,6 +31,10 @@ async def _nothing() -> None: ...
 
 
 async def _open() -> None: ...
+
+
+async def _refuse() -> None:
+    raise HTTPException(403)
 
 
 async def _tell() -> None:
@@ -60,6 +65,15 @@ async def test_refused_access_is_told_of(service: FastAPI, log: AuditLog) -> Non
     (line,) = log.lines()
     assert line["event"] == "access.refused"
     assert (line["method"], line["path"], line["code"]) == ("GET", "/api/v1/admins", "forbidden")
+
+
+async def test_so_is_what_an_endpoint_refuses_by_the_framework_s_own_means(
+    service: FastAPI, log: AuditLog
+) -> None:
+    async with caller_of(service) as caller:
+        assert (await caller.get("/api/v1/refused")).status_code == 403
+    (line,) = log.lines()
+    assert (line["event"], line["path"]) == ("access.refused", "/api/v1/refused")
 
 
 async def test_a_flood_is_told_of_once(service: FastAPI, log: AuditLog) -> None:

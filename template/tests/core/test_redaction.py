@@ -68,6 +68,14 @@ def test_secrets_of_other_loggers_too(output: io.TextIOWrapper) -> None:
     assert SECRET not in str(line_of(output))
 
 
+def test_lines_of_other_loggers_have_the_same_shape(output: io.TextIOWrapper) -> None:
+    logging.getLogger("some.library").warning("said %s", "so")
+    line = line_of(output)
+    assert line.keys() == {"event", "level", "logger", "timestamp"}
+    assert (line["event"], line["level"]) == ("said so", "warning")
+    assert line["logger"] == "some.library"
+
+
 def test_what_is_no_secret_stays(output: io.TextIOWrapper) -> None:
     asked = "http://host:8000/a b for ada@example.com"
     structlog.get_logger().info("read", author="Ada", path="/a:b", count=3, asked=asked)
@@ -82,6 +90,14 @@ def test_what_is_no_secret_stays(output: io.TextIOWrapper) -> None:
 def test_any_value_can_be_logged(output: io.TextIOWrapper, value: object) -> None:
     structlog.get_logger().info("odd", value=value)
     assert line_of(output)["event"] == "odd"
+
+
+def test_a_traceback_is_written_without_secrets(output: io.TextIOWrapper) -> None:
+    error = RuntimeError(f"cannot reach postgresql://user:{SECRET}@host/name")
+    structlog.get_logger().error("failed", exc_info=error)
+    written = line_of(output)["exception"]
+    assert written.startswith("RuntimeError: cannot reach")
+    assert SECRET not in written
 
 
 def test_an_application_writes_its_log_whoever_serves_it(

@@ -16,11 +16,14 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.orm.exc import StaleDataError
 
 from app.config import Settings
 from app.core.application import create_app
+from app.core.auth import public
 from app.core.database import utc_now
 from app.core.database.handle import Database
 from app.core.database.tables import make_tables
@@ -117,6 +120,28 @@ async def test_a_broken_constraint_is_a_conflict(service: FastAPI) -> None:
         assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
         assert "notes_of_the_tests" not in answer.text
     assert await stored() == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("error", "headers", "status"),
+    [
+        (PoolTimeoutError("all connections are in use"), {}, 503),
+        (StaleDataError("another one was faster"), {}, 409),
+        (StaleDataError("another one was faster"), {"If-Match": '"1"'}, 412),
+    ],
+    ids=["pool", "conflict", "precondition"],
+)
+async def test_what_a_session_raises_is_a_problem(
+    settings: Settings, error: Exception, headers: dict[str, str], status: int
+) -> None:
+    async def fail() -> None:
+        raise error
+
+    router = APIRouter()
+    router.get("/failing")(public(fail))
+    async with caller_of(create_app(settings, routers=[router])) as caller:
+        answer = await caller.get("/api/v1/failing", headers=headers)
+    assert (answer.status_code, str(error) in answer.text) == (status, False)
 
 
 async def test_a_read_session_refuses_to_write(service: FastAPI) -> None:

@@ -83,6 +83,7 @@ async def test_the_cookie_is_for_this_purpose_only(
     browser: Browser, settings: Settings, provider: str
 ) -> None:
     answer = await browser.client.get(f"{AUTH}/oauth/{provider}", params=naming(ADA))
+    assert answer.headers["Cache-Control"] == "no-store"
     cookie = answer.headers["Set-Cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=lax" in cookie
