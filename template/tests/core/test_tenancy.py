@@ -590,3 +590,9 @@ def columns() -> list[Column[Any]]:
         Column("tenant_id", Uuid, nullable=False),
         Column("name", Uuid),
     ]
+
+
+async def test_operators_see_what_confines_tenants(client: AsyncClient) -> None:
+    components = (await client.get("/health/detailed")).json()["components"]
+    assert components["tenancy"]["status"] == "up"
+    assert components["tenancy"]["details"]["confined_by"] in ("session", "row-level security")
