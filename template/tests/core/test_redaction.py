@@ -76,6 +76,14 @@ def test_lines_of_other_loggers_have_the_same_shape(output: io.TextIOWrapper) ->
     assert line["logger"] == "some.library"
 
 
+def test_the_level_is_for_other_loggers_too(settings: Settings) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), write_through=True)
+    configure_logging(with_changes(settings, log_format="json", log_level="ERROR"), stream)
+    logging.getLogger("some.library").warning("not to be read")
+    stream.seek(0)
+    assert not stream.read()
+
+
 def test_what_is_no_secret_stays(output: io.TextIOWrapper) -> None:
     asked = "http://host:8000/a b for ada@example.com"
     structlog.get_logger().info("read", author="Ada", path="/a:b", count=3, asked=asked)
