@@ -9,6 +9,8 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from fastapi import FastAPI
+from httpx2 import AsyncClient
 
 from app.config import Settings
 from app.core.application import create_app
@@ -54,8 +56,7 @@ async def test_the_jobs_of_a_worker_are_counted(
                 for job in jobs:
                     await job.result(timedelta(seconds=PATIENCE))
                 figures = await of_worker(variables["METRICS_PORT"])
-                app.state.health._asked_at = float("-inf")
-                seen_by_service = await scrape(caller)
+                seen_by_service = await when_nothing_waits(app, caller)
             finally:
                 worker.terminate()
                 assert worker.wait(PATIENCE) == 0
@@ -67,8 +68,18 @@ async def test_the_jobs_of_a_worker_are_counted(
     assert figures.one("app_info") == 1
     assert seen_by_service.one("jobs_enqueued_total", task=note.name) == JOBS
     assert seen_by_service.one("job_workers") >= 1
-    assert seen_by_service.one("jobs_waiting") == 0
     assert left_behind(tmp_path) == []
+
+
+async def when_nothing_waits(app: FastAPI, caller: AsyncClient) -> Figures:
+    """A job of a schedule may be on its way while the others are done."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            app.state.health._asked_at = float("-inf")
+            figures = await scrape(caller)
+            if figures.one("jobs_waiting") == 0:
+                return figures
+            await asyncio.sleep(0.05)
 
 
 def left_behind(directory: Path) -> list[Path]:
