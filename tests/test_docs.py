@@ -157,9 +157,9 @@ def stale(pages: Mapping[str, str], directory: Path) -> list[str]:
     return [name for name in names if there.get(name) != f"{pages.get(name)}\n"]
 
 
-def build(directory: Path) -> "subprocess.CompletedProcess[str]":
-    """Build the site in a directory as `make docs` does."""
-    return subprocess.run(
+def build(directory: Path) -> tuple[int, str]:
+    """Build the site in a directory as `make docs` does; give its status and what it said."""
+    built = subprocess.run(
         [sys.executable, "-m", "zensical", "build", "--strict"],
         cwd=directory,
         check=False,
@@ -167,13 +167,14 @@ def build(directory: Path) -> "subprocess.CompletedProcess[str]":
         text=True,
         timeout=120,
     )
+    return built.returncode, COLOURS.sub("", built.stdout + built.stderr)
 
 
 def test_the_site_is_built(tmp_path: Path) -> None:
     shutil.copytree(DOCS, tmp_path / "docs")
     shutil.copy(SITE, tmp_path)
-    built = build(tmp_path)
-    assert built.returncode == 0, built.stdout + built.stderr
+    status, said = build(tmp_path)
+    assert status == 0, said
     for page in PAGES:
         assert (tmp_path / "site" / page.relative_to(DOCS).with_suffix(".html")).is_file(), page
     foreign = re.findall(
@@ -191,9 +192,9 @@ def test_a_link_that_leads_nowhere_is_refused(link: str, tmp_path: Path) -> None
     begin, end = settings.index("nav = ["), settings.index("\n]\n") + 3
     without_pages = settings[:begin] + 'nav = ["index.md"]\n' + settings[end:]
     (tmp_path / SITE.name).write_text(without_pages, "utf-8")
-    built = build(tmp_path)
-    assert built.returncode != 0
-    assert "index.md:3:" in COLOURS.sub("", built.stdout + built.stderr)
+    status, said = build(tmp_path)
+    assert status != 0
+    assert "index.md:3:" in said
 
 
 def test_every_page_is_in_the_navigation() -> None:
@@ -291,6 +292,40 @@ def test_answers_exist(page: Path) -> None:
         assert value in set().union(*legal), name
 
 
+WRITTEN = [page for page in PAGES if page.parent not in (DIRECTORY, DOCS / "decisions")]
+"""Pages that speak of services as they are now."""
+
+SERVICE = Renderer(TEMPLATE)
+
+
+def nowhere(text: str) -> list[str]:
+    """Name the files and variables of which a page speaks and which no service has."""
+    paths = set(re.findall(r"`((?:app|deploy|docker|migrations|tests|\.github)/[\w./-]*)", text))
+    sources = list(SERVICE.sources)
+    missing = [
+        path
+        for path in paths
+        if SERVICE.listed(path) is None and not any(each.startswith(path) for each in sources)
+    ]
+    known = (DIRECTORY / "variables.md").read_text("utf-8")
+    known += TEMPLATE.read("deploy/pipeline/README.md.jinja") + TEMPLATE.read("Makefile.jinja")
+    for name in set(re.findall(r"`([A-Z]+(?:_[A-Z0-9]+)+)\b", text)):
+        generic = name.replace("BYBIT_API", "NAME_API")
+        if not re.search(rf"\b{generic}\b", known):
+            missing.append(name)
+    return sorted(missing)
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.relative_to(DOCS).as_posix())
+def test_files_and_variables_exist(page: Path) -> None:
+    assert nowhere(page.read_text("utf-8")) == []
+
+
+def test_what_does_not_exist_is_seen() -> None:
+    page = "`app/core/`, `app/core/gone.py`, `VAULT_ADDR`, `VAULT_ADRR=x` and `BYBIT_API_KEY`"
+    assert nowhere(page) == ["VAULT_ADRR", "app/core/gone.py"]
+
+
 def test_python_of_the_pages_is_python() -> None:
     for page in PAGES:
         for language, title, content in blocks(page.read_text("utf-8")):
@@ -302,8 +337,7 @@ def test_python_of_the_pages_is_python() -> None:
 def service(tmp_path: Path) -> Path:
     """The smallest service, with these tests' own packages in the place of its `.venv`."""
     answers = Resolver(TEMPLATE).resolve({"preset": "minimal"})
-    renderer = Renderer(TEMPLATE)
-    directory = renderer.write(renderer.tree(answers), tmp_path / "my-service")
+    directory = SERVICE.write(SERVICE.tree(answers), tmp_path / "my-service")
     programs = directory / ".venv/bin"
     programs.mkdir(parents=True)
     for name, arguments in {"python": "", "ruff": "-m ruff"}.items():
