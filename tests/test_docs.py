@@ -1,6 +1,7 @@
 """The documentation: it builds, what is generated is current, and its commands are run by tests."""
 
 import ast
+import json
 import re
 import shutil
 import stat
@@ -17,8 +18,8 @@ import pytest
 from tests.support.answers import Resolver
 from tests.support.matrix import Matrix
 from tests.support.render import Renderer
-from tests.support.runs import environment
-from tests.support.template import ROOT, Template
+from tests.support.runs import environment, python
+from tests.support.template import ROOT, Answers, Template
 from tests.support.worktree import IDENTITY
 from tools.reference import DIRECTORY, Reference, shown
 
@@ -214,8 +215,42 @@ def test_what_is_generated_is_current(tmp_path: Path) -> None:
     assert stale(pages, tmp_path / "reference") == ["left.md", "questions.md"]
 
 
+READ_SETTINGS = """
+import json
+from app.config import Settings
+fields = Settings.model_fields.items()
+print(json.dumps({name.upper(): [each.is_required(), each.description] for name, each in fields}))
+"""
+
+
+def test_variables_are_what_a_service_reads(tmp_path: Path) -> None:
+    """The page is made without running anything: here the classes are asked."""
+    switches = ("tenancy", "vault", "redis", "monitoring", "tracing", "gateway", "encryption")
+    given: Answers = {
+        "database": "sqlite",
+        "auth": "local",
+        "worker": "taskiq",
+        "external_api": "bybit",
+        **dict.fromkeys(switches, True),
+    }
+    answers = Resolver(TEMPLATE).resolve(given)
+    printed = python(SERVICE.write(SERVICE.tree(answers), tmp_path), "-c", READ_SETTINGS)
+    read = {name.replace("BYBIT", "NAME"): each for name, each in json.loads(printed).items()}
+    reference = Reference(TEMPLATE)
+    on = {None, *answers["active"]}
+    assert sorted(read) == sorted(
+        name for name, each in reference.settings.items() if on & set(each.pieces)
+    )
+    for name, (required, description) in read.items():
+        setting = reference.settings[name]
+        assert setting.required == required, name
+        assert description.startswith(setting.description), name
+
+
 def test_results_are_shown() -> None:
     results = {
+        "date": "2026-11-26T18:00:00+00:00",
+        "commit": "abc1234",
         "sets": [["Each pair", 41, 42]],
         "covered": [["pairs", 870, 871]],
         "grid": [
@@ -225,6 +260,7 @@ def test_results_are_shown() -> None:
         ],
     }
     text = "\n".join(shown(results))
+    assert "of `abc1234`, on 2026-11-26" in text
     assert "| Each pair | 41 | 42 |" in text
     assert "| none/no | 62 | not legal |" in text
     assert "| none/yes | **failed** | not run |" in text
@@ -270,7 +306,7 @@ def test_targets_of_make_exist() -> None:
                 )
 
 
-def answers(text: str) -> Iterator[tuple[str, str]]:
+def answers_in(text: str) -> Iterator[tuple[str, str]]:
     """Give each answer of which a page speaks: on a command line, or in its text."""
     yield from re.findall(r"--data ([a-z_]+)=(\w+)", text)
     for given in re.findall(r'ANSWERS="([^"]+)"', text):
@@ -283,7 +319,7 @@ def answers(text: str) -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS).as_posix())
 def test_answers_exist(page: Path) -> None:
     matrix, words = Matrix(TEMPLATE), {True: {"true", "yes"}, False: {"false", "no"}}
-    for name, value in answers(page.read_text("utf-8")):
+    for name, value in answers_in(page.read_text("utf-8")):
         question = TEMPLATE.questions[name]
         legal = [
             words[each] if question.type == "bool" else {str(each)}

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +70,14 @@ class Report:
     def kept(
         self,
         passed: Iterable[Service],
-        sets: Iterable[tuple[str, list[tuple[Service, Result | None]]]],
+        sets: Sequence[tuple[str, list[tuple[Service, Result | None]]]],
     ) -> dict[str, Any]:
         """Give what is kept in the repository, in JSON."""
+        run = [result for _, members in sets for _, result in members if result is not None]
+        last = max(run, key=lambda result: result.date, default=None)
         return {
+            "date": last.date if last else "",
+            "commit": last.commit if last else "",
             "sets": [
                 (title, sum(each is not None and each.passed for _, each in members), len(members))
                 for title, members in sets

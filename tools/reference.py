@@ -1,9 +1,8 @@
-"""Write docs/reference/ from the template itself: `make reference`.
+"""Write docs/reference/ from the template itself: `make docs`.
 
 Each page is a function of files of the repository, so that a test can say whether it is current.
 """
 
-import ast
 import json
 import re
 import sys
@@ -18,32 +17,18 @@ from jinja2 import nodes
 
 from tests.support.matrix import Matrix
 from tests.support.requirements import declarations
+from tests.support.settings import NAME, PRINTED, settings_of
 from tests.support.template import CONDITION, ROOT, SUFFIX, Block, Question, Template
 from tools.matrix import COLUMNS, RESULTS, ROWS
 
 DIRECTORY = ROOT / "docs/reference"
 ENVIRONMENT_FILE = ".env.example.jinja"
 
-PRINTED = re.compile(r"\{\{ *(\w+)[^}]*\}\}")
 SECTION = re.compile(r"# --- (.*?) -+")
 DIFFERS = re.compile(r"\(default: (.*)\)")
 VARIABLE = re.compile(r"(# )?([A-Z][A-Z0-9_]*)=(.*)")
-SETTINGS_FILE = re.compile(r"app/core/(?!registry|development).*\.py")
-SETTINGS = re.compile(r"^class \w*(Settings|Address)\(|^\w+ = Annotated\[", re.MULTILINE)
 IMAGE = re.compile(r"^ *image: ([\w./-]+:[\w.-]+)$", re.MULTILINE)
-NAME = "NAME"
-"""Stands for the answer to `external_api` in names of variables."""
 
-TYPES = {
-    "SecretStr": "secret text",
-    "Path": "path of a file",
-    "bool": "`true` or `false`",
-    "dict": "names, or a JSON object",
-    "float": "number",
-    "int": "whole number",
-    "str": "text",
-    "tuple": "list, separated by commas",
-}
 KINDS = {"bool": "yes or no", "int": "a whole number", "str": "text"}
 
 QUESTIONS = """Generated from `copier.yml`, in the order in which they are asked.
@@ -67,32 +52,6 @@ the answers that matter most."""
 Cells = Iterable[object]
 
 
-@dataclass(frozen=True)
-class Setting:
-    """One field of a settings class.
-
-    Attributes:
-        kind: what it may be, in words.
-        description: what it is for.
-        required: whether the service stops at its start without it.
-        pieces: with which of them it is there; None stands for always.
-    """
-
-    kind: str
-    description: str
-    required: bool
-    pieces: tuple[str | None, ...]
-
-
-@dataclass(frozen=True)
-class Field:
-    """A line `name: annotation = Field(...)` of a settings class."""
-
-    name: str
-    annotation: ast.expr
-    call: ast.Call
-
-
 @dataclass
 class Variable:
     """One variable of .env.example: its defaults, by the pieces with which they are so."""
@@ -109,6 +68,7 @@ class Reference:
     def __init__(self, template: Template) -> None:
         self.template = template
         self.matrix = Matrix(template)
+        self.settings = settings_of(template)
 
     def pages(self) -> Mapping[str, str]:
         """Give each page by the name of its file."""
@@ -132,10 +92,7 @@ class Reference:
 
     def variables(self) -> str:
         """What rendered services read from their environment."""
-        parts = [
-            "# Variables",
-            VARIABLES,
-        ]
+        parts = ["# Variables", VARIABLES]
         for section, found in groupby(self._variables, lambda each: each.section):
             rows = [self._variable(variable) for variable in found]
             parts += [
@@ -159,13 +116,8 @@ class Reference:
             )
             for piece in self.template.pieces.values()
         ]
-        return "\n\n".join(
-            [
-                "# Pieces",
-                PIECES,
-                _table(("piece", "on with", "files", "lines in"), rows),
-            ]
-        )
+        table = _table(("piece", "on with", "files", "lines in"), rows)
+        return "\n\n".join(["# Pieces", PIECES, table])
 
     def support(self) -> str:
         """What services run on, and which combinations were run."""
@@ -250,7 +202,7 @@ class Reference:
         return list(found.values())
 
     def _variable(self, variable: Variable) -> tuple[str, ...]:
-        setting = self._settings[variable.name]
+        setting = self.settings[variable.name]
         default = "**required**" if setting.required else self._defaults(variable)
         whens = [
             _code(_condition(self.template.pieces[piece].when)) if piece else "always"
@@ -272,71 +224,6 @@ class Reference:
             for piece, value in variable.defaults.items()
             if piece
         )
-
-    @cached_property
-    def _settings(self) -> Mapping[str, Setting]:
-        """The settings of all pieces, by the name of their variable."""
-        found: dict[str, Setting] = {}
-        for path, module in self._modules.items():
-            owner = self.template.owner(path)
-            for each in _fields(module):
-                name = each.name.upper()
-                setting = self._setting(path, each, owner.name if owner else None)
-                known = found.get(name)
-                if known is None or None not in known.pieces:
-                    before = known.pieces if known else ()
-                    kinds = dict.fromkeys([*([known.kind] if known else ()), setting.kind])
-                    found[name] = Setting(
-                        ", ".join(kinds),
-                        setting.description,
-                        setting.required,
-                        (*before, *setting.pieces),
-                    )
-        return found
-
-    def _setting(self, path: str, each: Field, piece: str | None) -> Setting:
-        given = {key.arg: key.value for key in each.call.keywords if key.arg}
-        required = not each.call.args and "default_factory" not in given
-        kind = self._kind(path, each.annotation) + _limits(given)
-        return Setting(kind, _text(given["description"]), required, (piece,))
-
-    def _kind(self, path: str, annotation: ast.expr) -> str:
-        """Say in words what a field may be."""
-        match annotation:
-            case ast.BinOp(left=left):  # … | None
-                return self._kind(path, left)
-            case ast.Subscript(value=ast.Name(id="Literal"), slice=values):
-                chosen = values.elts if isinstance(values, ast.Tuple) else [values]
-                return ", ".join(_code(ast.literal_eval(value)) for value in chosen)
-            case ast.Subscript(value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[first, *_])):
-                return self._kind(path, first)
-            case ast.Subscript(value=ast.Name(id=name)):
-                return TYPES[name]
-            case ast.Name(id=name):
-                where, alias = self._alias(path, name)
-                return self._kind(where, alias) if alias else TYPES[name]
-        raise LookupError(f"{path}: no words for {ast.unparse(annotation)}")
-
-    def _alias(self, path: str, name: str) -> tuple[str, ast.expr | None]:
-        """Find what a name stands for, in the module at a path or where that imports it from."""
-        for statement in self._modules[path].body:
-            match statement:
-                case ast.Assign(targets=[ast.Name(id=assigned)], value=value) if assigned == name:
-                    return path, value
-                case ast.ImportFrom(module=module, names=names) if module:
-                    source = f"{module.replace('.', '/')}.py"
-                    if source in self._modules and name in [each.name for each in names]:
-                        return self._alias(source, name)
-        return path, None
-
-    @cached_property
-    def _modules(self) -> Mapping[str, ast.Module]:
-        """The modules of the foundation that define settings, by their paths in a service."""
-        return {
-            name.removesuffix(SUFFIX): ast.parse(_without_jinja(text))
-            for name in self.template.files
-            if SETTINGS_FILE.match(name) and SETTINGS.search(text := self._text(name))
-        }
 
     def _text(self, name: str) -> str:
         try:
@@ -372,7 +259,10 @@ class Reference:
 
 def shown(results: Mapping[str, Any]) -> Iterator[str]:
     """Draw what `make report` has kept."""
-    yield "What passed when it was last run, by `make report` ([all of it](../matrix.html)):"
+    yield (
+        "What had passed, as it was then, when `make report` drew [all of it](../matrix.html); the "
+        f"last run was of {_code(results['commit'])}, on {results['date']}."
+    )
     yield _table(("services", "passed", "of"), results["sets"])
     yield "Of the legal groups of answers, in the services that have passed:"
     yield _table(("", "run", "of"), results["covered"])
@@ -400,40 +290,6 @@ def _cell(result: Mapping[str, Any] | None) -> str:
 
 def _mark(value: object) -> str:
     return _value(value) if isinstance(value, bool) else str(value)
-
-
-def _fields(module: ast.Module) -> Iterator[Field]:
-    for statement in module.body:
-        if isinstance(statement, ast.ClassDef) and statement.name.endswith(("Settings", "Address")):
-            for each in statement.body:
-                match each:
-                    case ast.AnnAssign(
-                        target=ast.Name(id=name),
-                        annotation=annotation,
-                        value=ast.Call(func=ast.Name(id="Field")) as call,
-                    ):
-                        yield Field(name, annotation, call)
-
-
-def _limits(given: Mapping[str, ast.expr]) -> str:
-    found = {key: ast.literal_eval(given[key]) for key in ("ge", "gt", "le") if key in given}
-    words = {"ge": "from {}", "gt": "above {}", "le": "to {}"}
-    return "".join(f" {words[key].format(value)}" for key, value in found.items())
-
-
-def _text(node: ast.expr) -> str:
-    """Give a text, without what is put into it."""
-    if isinstance(node, ast.JoinedStr):
-        parts = [part.value for part in node.values if isinstance(part, ast.Constant)]
-        return "".join(map(str, parts)).rstrip(": ")
-    return str(ast.literal_eval(node))
-
-
-def _without_jinja(text: str) -> str:
-    kept = [line for line in text.splitlines() if not line.startswith("{%")]
-    return PRINTED.sub(
-        lambda found: NAME if found[1] == "external_api" else found[1], "\n".join(kept)
-    )
 
 
 def _lines_of(block: Block) -> Iterator[str]:
