@@ -17,7 +17,7 @@ AXES ?= database databases auth vault tenancy
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help service test matrix report bench mutants quick kubernetes lint format lock clean
+.PHONY: help service test matrix report docs bench mutants quick kubernetes lint format lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; \
@@ -35,6 +35,11 @@ matrix: $(bin)/.complete ## Run every combination of AXES="database tenancy" [RE
 
 report: $(bin)/.complete ## Draw docs/matrix.html: which combinations were run here, and with what result
 	@$(bin)/python -m tools.matrix
+	@$(bin)/python -m tools.reference
+
+docs: $(bin)/.complete ## Write docs/reference/, and build the documentation into site/
+	@$(bin)/python -m tools.reference
+	@$(bin)/zensical build --strict --clean
 
 bench: $(bin)/.complete ## Measure everything and print one table, in some ten minutes [ARGS="health import"]
 	@$(bin)/python -m benchmarks $(ARGS)

@@ -1,8 +1,10 @@
 """Draw what was run, when, how long and with what result: `make report` writes docs/matrix.html."""
 
+import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -12,7 +14,11 @@ from tests.support.results import Result, Results
 from tests.support.services import THREES, Service, Services
 from tests.support.template import Answers, Template
 
-PAGE = Path(__file__).resolve().parent.parent / "docs/matrix.html"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGE = DOCS / "matrix.html"
+RESULTS = DOCS / "results.json"
+"""What the reference shows of it."""
+
 CORE = "database databases tenancy auth vault"
 """The answers of which every combination is to be run; `deploy` changes nothing that runs."""
 
@@ -61,6 +67,34 @@ class Report:
             row[_of(service.answers, COLUMNS)] = self.results.of(service)
         return found
 
+    def kept(
+        self,
+        passed: Iterable[Service],
+        sets: Sequence[tuple[str, list[tuple[Service, Result | None]]]],
+    ) -> dict[str, Any]:
+        """Give what is kept in the repository, in JSON."""
+        run = [result for _, members in sets for _, result in members if result is not None]
+        last = max(run, key=lambda result: result.date, default=None)
+        return {
+            "date": last.date if last else "",
+            "commit": last.commit if last else "",
+            "sets": [
+                (title, sum(each is not None and each.passed for _, each in members), len(members))
+                for title, members in sets
+            ],
+            "covered": self.covered(passed),
+            "grid": [
+                {
+                    "row": row,
+                    "column": column,
+                    "passed": result and result.passed,
+                    "seconds": sum(result.seconds.values()) if result else 0,
+                }
+                for row, cells in self.grid().items()
+                for column, result in cells.items()
+            ],
+        }
+
 
 def _of(answers: Answers, names: Iterable[str]) -> tuple[object, ...]:
     return tuple(answers[name] for name in names)
@@ -93,6 +127,7 @@ def main() -> None:
         columns=COLUMNS,
     )
     PAGE.write_text(page, "utf-8")
+    RESULTS.write_text(json.dumps(report.kept(passed.values(), sets), indent=1) + "\n", "utf-8")
     for title, members in sets:
         good = sum(result is not None and result.passed for _, result in members)
         sys.stdout.write(f"{title}: {good} of {len(members)} have passed\n")
