@@ -141,7 +141,8 @@ class Stack:
 
     def remove(self) -> None:
         """Leave nothing behind: no container, network, volume or image."""
-        self.compose("down", "--volumes", "--remove-orphans", "--timeout=1", check=False)
+        down = ("--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout=1")
+        self.compose(*down, check=False)
         for tag in ("local", "dev"):
             name = f"{self.answers['project_slug']}:{tag}"
             try:
