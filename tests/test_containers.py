@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -217,7 +218,7 @@ def need_image(engine: docker.DockerClient, name: str) -> None:
         pytest.skip(f"base image {name} is not here and cannot be pulled")
 
 
-def wait_until(happens: Callable[[], bool], what: str) -> None:
+def wait_until(happens: Callable[[], object], what: str) -> None:
     """Look until something has happened.
 
     Raises:
@@ -485,17 +486,19 @@ def test_compose_brings_upstreams_for_the_gateway(
         for name in ("first", "second"):
             assert stack.get(f"/services/{name}/health").json() == {"status": "alive"}
             assert stack.get(f"/services/{name}/openapi.json").status_code == 200
-            seen = [
-                line["client"]
-                for line in map(json.loads, logs_of(stack.container(name)).splitlines())
-                if line.get("path") == "/openapi.json"
-            ]
+            container = stack.container(name)
+            wait_until(partial(callers, container), "the line of a request in the log")
             gateway = stack.container("api").attrs["NetworkSettings"]["Networks"].values()
-            assert seen
-            assert seen[0] not in {network["IPAddress"] for network in gateway}
+            assert callers(container)[0] not in {network["IPAddress"] for network in gateway}
         components = stack.get("/ready").json()["components"]
         assert components["upstream:first"]["status"] == "up"
         assert components["upstream:second"]["status"] == "up"
+
+
+def callers(container: Container) -> list[str]:
+    """Say who has asked a service for its description; Docker has a line a moment after it."""
+    lines = map(json.loads, logs_of(container).splitlines())
+    return [line["client"] for line in lines if line.get("path") == "/openapi.json"]
 
 
 def test_compose_lets_prometheus_in_and_nobody_else(
