@@ -290,14 +290,16 @@ def test_settings_of_the_outside_api_are_missed(tmp_path: Path) -> None:
 
 
 def likely_tests_first(directory: Path, piece: str) -> "subprocess.CompletedProcess[str]":
-    """Run the tests that are named like a piece and, if none of them fails, all of them."""
-    likely = [
+    """Run the tests that have missed a piece before, those named like it, and then all of them."""
+    known = recorded().get(f"{REGISTRY}: without {piece} in PIECES", "")
+    named = [
         str(path.relative_to(directory))
         for path in sorted((directory / "tests/core").iterdir())
         if any(word in path.name for word in piece.split("_")) and is_test(path)
     ]
-    if likely and (done := own_tests(directory, *likely)).returncode != pytest.ExitCode.OK:
-        return done
+    for likely in ([known] if (directory / known).is_file() else [], named):
+        if likely and (done := own_tests(directory, *likely)).returncode != pytest.ExitCode.OK:
+            return done
     return own_tests(directory)
 
 
