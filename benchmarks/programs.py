@@ -1,7 +1,6 @@
 """What is measured while it runs: a rendered service, and the bare programs beside it."""
 
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -24,9 +23,9 @@ from tests.support.render import Renderer
 from tests.support.runs import (
     STOP_SECONDS,
     database_server,
-    environment,
     free_port,
     new_databases,
+    of_production,
     python,
     redis_server,
     token_issuer,
@@ -231,12 +230,7 @@ def programs(**answers: object) -> Iterator[Programs]:
         more = {}
         if (service / "app/core/redis").exists():
             more["REDIS_URL"] = f"redis://127.0.0.1:{stack.enter_context(redis_server())}"
-        variables = environment(
-            ENVIRONMENT="production",
-            ALLOWED_HOSTS="127.0.0.1",
-            SECRET_KEY=secrets.token_hex(32),
-            SHUTDOWN_DRAIN_SECONDS="0",
-            RATE_LIMIT_DEFAULT="off",
+        variables = of_production(
             DB_POOL_SIZE=str(CONNECTIONS),
             PYTHONDONTWRITEBYTECODE="",
             **more,

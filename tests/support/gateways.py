@@ -1,7 +1,6 @@
 """A gateway and the services behind it, all rendered from this template and really run."""
 
 import json
-import secrets
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -15,9 +14,9 @@ from tests.support.runs import (
     Issuer,
     Running,
     database_server,
-    environment,
     free_port,
     new_databases,
+    of_production,
     python,
     running,
     token_issuer,
@@ -102,17 +101,7 @@ def gateway_running(place: Path, **answers: object) -> Iterator[Gateway]:
             addresses = new_databases(directory, server)
             python(directory, "-m", "app.core.migrate", **addresses)
             port = free_port()
-            full = environment(
-                ENVIRONMENT="production",
-                ALLOWED_HOSTS="127.0.0.1",
-                SECRET_KEY=secrets.token_hex(32),
-                SHUTDOWN_DRAIN_SECONDS="0",
-                RATE_LIMIT_DEFAULT="off",
-                PORT=str(port),
-                **addresses,
-                **issuer.variables,
-                **variables,
-            )
+            full = of_production(PORT=str(port), **addresses, **issuer.variables, **variables)
             process = running([sys.executable, "-m", "app"], directory, port, full)
             return stack.enter_context(process)
 

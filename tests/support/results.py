@@ -20,7 +20,11 @@ import pytest
 from tests.support.services import Service, Services, fingerprint
 
 TESTS = "tests/test_services.py"
-SHARED = (TESTS, "tests/support/runs.py", "tests/support/vaults.py", "requirements*.txt")
+SHARED = (
+    TESTS,
+    *(f"tests/support/{name}.py" for name in ("results", "runs", "vaults")),
+    "requirements*.txt",
+)
 WHOLE = frozenset(
     {
         "test_own_tests",

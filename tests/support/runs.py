@@ -89,6 +89,18 @@ def own_packages() -> str:
     return os.environ.get("ARQ_PACKAGES") or str(Path(sys.prefix, "arq"))
 
 
+def of_production(**variables: str) -> dict[str, str]:
+    """Give the environment of a service in production that is asked from this machine alone."""
+    return environment(
+        ENVIRONMENT="production",
+        ALLOWED_HOSTS="127.0.0.1",
+        SECRET_KEY=secrets.token_hex(32),
+        SHUTDOWN_DRAIN_SECONDS="0",
+        RATE_LIMIT_DEFAULT="off",
+        **variables,
+    )
+
+
 def with_own_packages(directory: Path, variables: Mapping[str, str]) -> dict[str, str]:
     """Add the packages that only some services have: arq, and the redis-py that it holds.
 

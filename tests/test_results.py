@@ -1,0 +1,61 @@
+"""What has passed is known the next time, and what has not is run again."""
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from tests.support.matrix import Matrix
+from tests.support.render import Renderer
+from tests.support.results import TESTS, WHOLE, Results
+from tests.support.services import Service, Services
+from tests.support.template import Template
+
+SERVICES = Services(Matrix(Template()), Renderer(Template()))
+SERVICE, OTHER = SERVICES.chosen[:2]
+
+
+def reports(
+    service: Service, outcome: Literal["passed", "failed"] = "passed", *, when: str = "call"
+) -> list[pytest.TestReport]:
+    """What a run says of all tests of a service, the last of which ends in some way."""
+    ends = [*["passed"] * (len(WHOLE) - 1), outcome]
+    return [
+        pytest.TestReport(
+            nodeid=f"{TESTS}::{test}[{service.name}]",
+            location=(TESTS, 1, test),
+            keywords={},
+            outcome=end,  # type: ignore[arg-type]
+            longrepr=None,
+            when=when if end == "failed" else "call",  # type: ignore[arg-type]
+            duration=2.0,
+            user_properties=[("own tests", (service.name, 7))] if test == "test_own_tests" else [],
+        )
+        for test, end in zip(sorted(WHOLE), ends, strict=True)
+    ]
+
+
+def test_what_has_passed_is_left_out(tmp_path: Path) -> None:
+    results = Results(SERVICES, tmp_path)
+    assert results.without_passed([SERVICE, OTHER]) == [SERVICE, OTHER]
+    results.keep([SERVICE, OTHER], reports(SERVICE))
+    assert results.without_passed([SERVICE, OTHER]) == [OTHER]
+    result = Results(SERVICES, tmp_path).of(SERVICE)
+    assert result is not None
+    assert (result.own_tests, sum(result.seconds.values())) == (7, 2.0 * len(WHOLE))
+
+
+@pytest.mark.parametrize("when", ["setup", "call", "teardown"])
+def test_what_has_failed_is_run_again(when: str, tmp_path: Path) -> None:
+    results = Results(SERVICES, tmp_path)
+    results.keep([SERVICE], reports(SERVICE, "failed", when=when))
+    assert results.without_passed([SERVICE]) == [SERVICE]
+
+
+def test_what_was_run_in_part_is_run_again(tmp_path: Path) -> None:
+    results = Results(SERVICES, tmp_path)
+    first, *others = reports(SERVICE)
+    results.keep([SERVICE], others)
+    assert results.without_passed([SERVICE]) == [SERVICE]
+    results.keep([SERVICE], [first])
+    assert results.without_passed([SERVICE]) == []
