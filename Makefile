@@ -11,7 +11,7 @@ unexport VIRTUAL_ENV
 
 # Questions whose answers `make matrix` combines; the others are as in the smallest service.
 # AXES=threes: few services that have each three answers between them.
-AXES ?= database databases auth vault tenancy
+AXES ?= database databases tenancy auth vault
 
 # Processes that run tests at the same time.
 WORKERS ?= auto

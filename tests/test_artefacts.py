@@ -27,6 +27,7 @@ from tests.support.gitlab import resolved
 from tests.support.matrix import Matrix
 from tests.support.render import Renderer, Tree
 from tests.support.template import ROOT, Answers, Template
+from tools.matrix import SETS
 
 TEMPLATE = Template()
 MATRIX = Matrix(TEMPLATE)
@@ -255,9 +256,23 @@ def test_validator_accepts_our_own_workflows(validator: Validator) -> None:
 
 
 def test_our_own_workflow_runs_every_database() -> None:
-    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text("utf-8"))
-    rows = workflow["jobs"]["services"]["strategy"]["matrix"]["include"]
+    rows = _strategy("ci")["include"]
     assert [row["database"] for row in rows] == list(TEMPLATE.questions["database"].choices)
+
+
+def test_our_own_workflow_runs_every_set_of_the_report() -> None:
+    strategy = _strategy("matrix")
+    axes = {row["set"]: row["axes"] for row in strategy["include"] if "set" in row}
+    assert strategy["database"] == list(TEMPLATE.questions["database"].choices)
+    assert strategy["set"] == list(axes)
+    assert set(axes.values()) == {each for each in SETS.values() if each}
+
+
+def _strategy(workflow: str) -> dict[str, Any]:
+    """Give the combinations for which a workflow runs services."""
+    text = (ROOT / f".github/workflows/{workflow}.yml").read_text("utf-8")
+    strategy: dict[str, Any] = yaml.safe_load(text)["jobs"]["services"]["strategy"]["matrix"]
+    return strategy
 
 
 @pytest.mark.parametrize("development", [False, True], ids=["production", "development"])
