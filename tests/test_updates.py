@@ -4,6 +4,7 @@ import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,16 @@ import yaml
 
 from tests.support.answers import Resolver
 from tests.support.matrix import Matrix
+from tests.support.runs import (
+    Running,
+    database_server,
+    environment,
+    free_port,
+    new_databases,
+    python,
+    running,
+    token_issuer,
+)
 from tests.support.template import Answers, Template
 from tests.support.updates import (
     EDITS,
@@ -144,6 +155,50 @@ def test_an_answer_is_flipped_and_flipped_back(
         assert differences(replay.tree, after(expected, EDITS.values(), place)) == [], value
         assert name in FOLLOWED_BY_ITS_OWNER or unresolved(replay.tree) == [], value
         replay.commit()
+
+
+def test_data_outlives_every_switch(history: History, tmp_path: Path, place: Path) -> None:
+    """All answers that leave the tables alone are changed at once, and changed back."""
+    start = {"preset": "minimal", "database": "postgresql"}
+    replay = Replay.of(history, NEWEST, start, tmp_path / "service")
+    before, directory = replay.answers, replay.directory
+    with database_server(directory, place / "data") as server:
+        addresses = new_databases(directory, server)
+        with served(directory, addresses) as (service, _):
+            made = service.post("/api/v1/projects", {"name": "Older than all of it"}).json()
+        for answers in (others(before), before):
+            replay.update(**answers)
+            assert replay.conflicts() == []
+            assert answers.items() <= replay.answers.items()
+            replay.commit()
+            with served(directory, addresses) as (service, token):
+                found = service.get(f"/api/v1/projects/{made['id']}", token)
+                assert found.json() == made
+
+
+def others(answers: Answers) -> Answers:
+    """Give other answers than these to all questions that change no table of the service."""
+    found = dict(answers)
+    for question in TEMPLATE.asked:
+        if question.name in {"database", *FOLLOWED_BY_ITS_OWNER, *NOT_FLIPPED}:
+            continue
+        before = answers.get(question.name)
+        values = sorted(MATRIX.values(question), key=lambda each: each == before)
+        legal = (value for value in values if is_legal({**found, question.name: value}))
+        found[question.name] = next(value for value in legal if value != "local")
+    return found
+
+
+@contextmanager
+def served(directory: Path, addresses: dict[str, str]) -> Iterator[tuple[Running, str]]:
+    """Migrate and start a service as developers do, and give it with a caller's token."""
+    python(directory, "-m", "app.core.migrate", **addresses)
+    port = free_port()
+    with token_issuer(directory) as issuer:
+        variables = environment(**addresses, **issuer.variables, PORT=str(port))
+        with running([sys.executable, "-m", "app"], directory, port, variables) as service:
+            service.wait_until("/ready")
+            yield service, issuer.token
 
 
 def test_the_oldest_copier_updates_too(history: History, owner: Owner, tmp_path: Path) -> None:

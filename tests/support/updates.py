@@ -193,6 +193,19 @@ EDITS: Mapping[str, Edit] = {
         "app/api/v1/notes.py",
         '"""Notes."""\n\nfrom fastapi import APIRouter\n\nrouter = APIRouter(prefix="/notes")\n',
     ),
+    "a model": append(
+        "app/models/note.py",
+        '"""Notes."""\n\nfrom sqlalchemy import Column, MetaData, String, Table\n\n'
+        'notes = Table("notes", MetaData(), Column("text", String(50), primary_key=True))\n',
+    ),
+    "a migration": append(
+        "migrations/versions/0900_notes.py",
+        '"""Notes."""\n\nfrom alembic import op\nfrom sqlalchemy import Column, String\n\n'
+        'revision = "0900"\ndown_revision = None\nbranch_labels = ("notes",)\n\n\n'
+        "def upgrade() -> None:\n"
+        '    op.create_table("notes", Column("text", String(50), primary_key=True))\n\n\n'
+        'def downgrade() -> None:\n    op.drop_table("notes")\n',
+    ),
     "a setting": append("app/config.py", "    notes_limit: int = 100\n"),
     "a variable": append(".env.example", "\nNOTES_LIMIT=100\n"),
     "a dependency": insert("pyproject.toml", "# This service's own.", '    "markdown>=3.9",\n'),

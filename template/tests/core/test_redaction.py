@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import structlog
+import uvicorn
 
 from app.config import Settings
 from app.core.application import create_app
@@ -82,6 +83,30 @@ def test_the_level_is_for_other_loggers_too(settings: Settings) -> None:
     logging.getLogger("some.library").warning("not to be read")
     stream.seek(0)
     assert not stream.read()
+
+
+@pytest.mark.parametrize(
+    "name", ["httpx2", "watchfiles.main", "alembic.runtime.plugins", "uvicorn.access"]
+)
+def test_what_is_said_elsewhere_or_may_be_secret_is_not_said(
+    output: io.TextIOWrapper, name: str
+) -> None:
+    logging.getLogger(name).info("GET https://host/?key=%s", SECRET)
+    output.seek(0)
+    assert not output.read()
+
+
+def test_lines_of_the_server_are_taken_over(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`make dev` starts uvicorn by its own command, which has set up its loggers by then."""
+    uvicorn.Config("app.main:app")
+    stream = io.TextIOWrapper(io.BytesIO(), write_through=True)
+    configure_logging(with_changes(settings, log_format="json", log_level="INFO"), stream)
+    logging.getLogger("uvicorn.error").info("started")
+    logging.getLogger("uvicorn.access").info("GET /")
+    assert (line_of(stream)["event"], line_of(stream)["logger"]) == ("started", "uvicorn.error")
+    assert capsys.readouterr() == ("", "")
 
 
 def test_what_is_no_secret_stays(output: io.TextIOWrapper) -> None:

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+import sentry_sdk
 from fastapi import APIRouter
 from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError
@@ -123,6 +124,7 @@ async def test_unexpected_failures_are_reported_without_secrets(
     assert of_request["environment"] == settings.environment
     assert of_request["release"] == settings.app_version
     assert of_job["tags"]["job"] == give_up.name
+    assert not sentry_sdk.get_client().is_active()
     sent = b"".join(project.bodies)
     for secret in (b"hunter2", b"swordfish"):
         assert secret not in sent

@@ -112,6 +112,7 @@ def test_the_service_itself_serves_with_several_processes(addresses: Addresses) 
         server.terminate()
         server.wait()
     events = [line["event"] for line in server.log_lines()]
+    assert sum(event.startswith("Started parent process") for event in events) == 1
     assert sum(event.startswith("Started server process") for event in events) == 2
 
 

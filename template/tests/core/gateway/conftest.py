@@ -13,6 +13,8 @@ from tests.core.plugin import MEMBER, Addresses
 from tests.core.serving import Server, free_port, running
 
 ANSWER = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
+HASTY_SECONDS = 1
+"""How soon that upstream has to answer."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ def gateway_server(addresses: Addresses, upstream: Upstream) -> Iterator[Server]
         "talk": {"url": url, "public": True},
         "raw": {"url": raw, "timeout": 5, "breaker_failures": 1000},
         "fragile": {"url": raw, "breaker_failures": 2, "breaker_rest": 0.5, "timeout": 0.3},
+        "hasty": {"url": url, "timeout": HASTY_SECONDS, "breaker_failures": 1000},
         "slow": {"url": raw, "timeout": 0.2, "breaker_failures": 1000},
         "dead": {"url": dead, "breaker_failures": 1000},
         "unknown": {"url": "http://no-such-host.invalid", "breaker_failures": 1000},

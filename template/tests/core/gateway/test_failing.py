@@ -1,6 +1,7 @@
 """What the caller is told when an upstream fails, and when it is not asked any more."""
 
 import asyncio
+from collections.abc import Iterator
 from time import perf_counter, sleep
 
 import pytest
@@ -12,7 +13,7 @@ from app.core.breaker import State
 from app.core.gateway import upstreams
 from app.core.gateway.calling import Caller
 from app.core.gateway.settings import Upstream
-from tests.core.gateway.conftest import ANSWER, Gateway
+from tests.core.gateway.conftest import ANSWER, HASTY_SECONDS, Gateway
 from tests.core.serving import free_port
 
 KEPT = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nkept"
@@ -90,10 +91,21 @@ def test_a_part_is_never_taken_for_the_whole(gateway: Gateway, raw: bytes) -> No
         gateway.client.get("/raw/x")
 
 
-def test_no_answer_in_time(gateway: Gateway) -> None:
+@pytest.mark.parametrize("body", [None, b"all of it"], ids=["no body", "body"])
+def test_no_answer_in_time(gateway: Gateway, body: bytes | None) -> None:
     gateway.upstream.raw = None
-    answer = gateway.client.get("/slow/x")
+    answer = gateway.client.request("POST", "/slow/x", content=body)
     assert (answer.status_code, answer.json()["code"]) == (504, "timeout")
+
+
+def test_time_that_the_caller_takes_is_not_the_upstream_s(gateway: Gateway) -> None:
+    def slowly() -> Iterator[bytes]:
+        yield b"half"
+        sleep(2 * HASTY_SECONDS)
+        yield b"half"
+
+    answer = gateway.client.post("/hasty/upload", content=slowly())
+    assert (answer.status_code, answer.json()) == (200, {"size": 8})
 
 
 @pytest.mark.parametrize("name", ["dead", "unknown"])

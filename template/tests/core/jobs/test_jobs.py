@@ -19,9 +19,9 @@ from app.core import context, deadline
 from app.core.discovery import import_submodules
 from app.core.jobs import Job, JobFailedError, Outbox, Retries, enqueue, task
 from app.core.jobs.attendance import LATE, enqueue_due, going_on, tick
-from app.core.jobs.finding import find_tasks
 from app.core.jobs.message import LONGEST_ID, Message, id_of
 from app.core.jobs.outbox import OUTBOXES
+from app.core.jobs.piece import piece
 from app.core.jobs.port import current_queue, result_of
 from app.core.jobs.schedule import parse_schedule
 from app.core.jobs.task import TASKS
@@ -115,7 +115,9 @@ def test_what_cannot_be_a_job_is_refused(make: Callable[[], Any]) -> None:
         task(make())
 
 
-def test_what_is_done_once_needs_a_session_and_an_outbox(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_done_once_needs_a_session_and_an_outbox(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(TypeError, match="must take a session"):
 
         @task(once=True)
@@ -127,8 +129,10 @@ def test_what_is_done_once_needs_a_session_and_an_outbox(monkeypatch: pytest.Mon
     monkeypatch.setattr(with_session.function, "__module__", "app.jobs.reports")
     import_submodules("app.models")
     monkeypatch.delitem(OUTBOXES, database, raising=False)
+    assert piece.lifespan is not None
     with pytest.raises(RuntimeError, match="needs an `Outbox`"):
-        find_tasks()
+        async with piece.lifespan(settings):
+            pass
 
 
 @pytest.mark.parametrize("given", ["", "every day", "61 * * * *", timedelta()])

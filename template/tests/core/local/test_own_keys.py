@@ -15,6 +15,7 @@ from app.config import Settings
 from app.core.application import create_app
 from app.core.auth.local.keys import KeyPair, OwnKeys, read_secrets
 from app.core.secrets import secrets
+from app.core.settings import DEVELOPMENT_SECRET
 from tests.core.issuing.base import Issuer, bearer
 from tests.core.local.people import AUTH
 from tests.core.plugin import caller_of, with_changes
@@ -150,6 +151,14 @@ async def test_a_token_for_somebody_else_is_refused(settings: Settings, issuer: 
     assert not await accepts(settings, issuer.token(iss="https://other.example.com"))
     assert not await accepts(settings, issuer.token(aud="https://other.example.com"))
     assert not await accepts(settings, issuer.token(exp=1))
+
+
+@pytest.mark.parametrize(
+    "name", ["SECRET_KEY", "JWT_SECRET", "JWT_SECRET_PREVIOUS", "JWT_SECRET_NEXT"]
+)
+def test_a_secret_that_everybody_can_read_is_told(settings: Settings, name: str) -> None:
+    read = with_changes(settings, **{name.lower(): f"{DEVELOPMENT_SECRET}-too"})
+    assert [line.split()[0] for line in read.published()] == [name]
 
 
 @pytest.mark.parametrize(

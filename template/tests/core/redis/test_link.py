@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisClusterException
 from structlog.testing import CapturingLogger
 
 from app.config import Settings
@@ -56,6 +58,21 @@ async def test_killed_it_is_degraded_and_used_again_when_it_is_back(
         server.start()
         await until_it_answers()
         assert await status(app) == (200, "up")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RedisConnectionError("gone"), RedisClusterException("no node"), OSError("no route")],
+    ids=lambda error: type(error).__name__,
+)
+async def test_whatever_the_client_raises_is_redis_being_away(
+    linked: None, error: Exception
+) -> None:
+    async def question(_: object) -> None:
+        raise error
+
+    with pytest.raises(RedisAwayError):
+        await link.ask(question)
 
 
 async def test_a_refusal_is_an_answer(linked: None) -> None:
