@@ -32,13 +32,20 @@ _ADDRESS_LOGIN = re.compile(
     r"(?<=://)(?:[^\s\"'<>/@:]{0,256}:(?!\d{1,5}/)[^\"'<>\r\n]{0,256}|[^\s\"'<>]{0,512})@"
 )
 _NAMED_SECRET = re.compile(
-    r"((?:passw\w{0,32}|pwd|secret\w{0,32}|token\w{0,32}|authorization|api_?key)"
-    r"[\"']?\s{0,8}[=:]\s{0,8}[\"']?)(?:bearer\s{1,8}|basic\s{1,8})?[^\s\"'&,;)}]{1,4096}",
+    r"((?:passw\w{0,32}|pwd|secret\w{0,32}|token\w{0,32}|authorization|cookie"
+    r"|(?:api|access|private)[_-]?key)[\"']?\s{0,8}[=:]\s{0,8})"
+    r"(?:\"[^\"]{1,4096}\"|'[^']{1,4096}'|[\"']?(?:bearer\s{1,8}|basic\s{1,8})?[^\s\"'&,;)}]{1,4096})"
+    r"|(\bbearer\s{1,8})[^\s\"'&,;)}]{1,4096}",
     re.IGNORECASE,
 )
 _DEEPEST = 5
+"""Nobody looks into what is deeper: it is left out."""
 _LONGEST = 16_384
 """Characters of a text that are kept: nobody reads more, and cleaning takes time."""
+
+
+_AS_JSON = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
+"""The fields of a dataclass may be secret: its text is cleaned instead."""
 
 
 class _Sink:
@@ -120,7 +127,7 @@ def _renderer(settings: AppSettings, *, as_text: bool) -> Processor:
 
 def _dump(event: Any, **_: Any) -> bytes:
     try:
-        return orjson.dumps(event, default=_as_text, option=orjson.OPT_NON_STR_KEYS)
+        return orjson.dumps(event, default=_as_text, option=_AS_JSON)
     except (TypeError, ValueError, RecursionError):
         # A value that has no JSON: the line is worth more than its exact shape.
         safe = {str(name): _as_text(value) for name, value in event.items()}
@@ -179,7 +186,7 @@ def _clean(value: Any, depth: int = 0) -> Any:
         }
     if depth < _DEEPEST and isinstance(value, list | tuple):
         return [_clean(each, depth + 1) for each in value]
-    return value
+    return REDACTED if isinstance(value, dict | list | tuple) else value
 
 
 def clean_text(text: str) -> str:
@@ -188,6 +195,6 @@ def clean_text(text: str) -> str:
         text = f"{text[:_LONGEST]}… ({len(text)} characters)"
     if "://" in text:
         text = _ADDRESS_LOGIN.sub(f"{REDACTED}@", text)
-    if "=" in text or ":" in text:
-        text = _NAMED_SECRET.sub(rf"\1{REDACTED}", text)
+    if "=" in text or ":" in text or "earer " in text:
+        text = _NAMED_SECRET.sub(rf"\1\2{REDACTED}", text)
     return text

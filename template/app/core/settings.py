@@ -276,12 +276,13 @@ def load_settings(settings_class: type[SettingsT]) -> SettingsT:
         raise SystemExit(f"configuration: .env cannot be read: {error.strerror}") from None
     except SettingsError as error:
         raise SystemExit(f"configuration: {error}") from None
-    if problems := _refused(settings):
+    if problems := refused(settings):
         raise SystemExit("\n".join(f"configuration: {problem}" for problem in problems))
     return settings
 
 
-def _refused(settings: AppSettings) -> list[str]:
+def refused(settings: AppSettings) -> list[str]:
+    """Name each value with which the service does not start, with the mend."""
     if settings.in_production:
         return list(settings.insecure())
     return list(settings.published()) if settings.environment == "staging" else []

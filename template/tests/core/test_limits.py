@@ -53,6 +53,10 @@ def build(settings: Settings, limit: str = "off") -> FastAPI:
     async def closed() -> str:
         return "closed"
 
+    @router.post("/body")
+    @public
+    async def with_body(body: dict[str, str]) -> None: ...
+
     @router.get("/raw")
     async def raw() -> Response:
         return Response("raw")
@@ -191,6 +195,12 @@ async def test_callers_without_a_token_are_counted_by_address(settings: Settings
         assert await statuses(flood, OPEN, 1) == [429]
         # Those with a token are others, even at the same address.
         assert await statuses(known, OPEN, 1) == [200 if SIGNED_IN else 429]
+
+
+async def test_bodies_that_nobody_can_read_are_counted(caller: AsyncClient) -> None:
+    sent = {"content": b"{", "headers": {"Content-Type": "application/json"}}
+    answers = [await caller.post("/api/v1/body", **sent) for _ in range(4)]  # type: ignore[arg-type]
+    assert [answer.status_code for answer in answers] == [422, 422, 422, 429]
 
 
 @pytest.mark.parametrize("different", ["subject", "provider", "tenant"])

@@ -6,6 +6,7 @@ import logging
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,13 @@ from app.core.logging import clean_text, configure_logging
 from tests.core.plugin import with_changes
 
 SECRET = "hunter2"  # noqa: S105
+
+
+@dataclass
+class Person:
+    """Somebody with a secret."""
+
+    password: str
 
 
 class Unprintable:
@@ -56,6 +64,13 @@ def line_of(stream: io.TextIOWrapper) -> dict[str, Any]:
         {"error": ValueError(f"postgresql://user:{SECRET}@host")},
         {"said": f"could not connect: password={SECRET} host=db"},
         {"said": f"Authorization: Bearer {SECRET}"},
+        {"said": f"[('authorization', 'Bearer {SECRET}')]"},
+        {"said": f'{{"password": "two words {SECRET}", "a": 1}}'},
+        {"said": f"password='half of it {SECRET}'"},
+        {"said": f"Cookie: sid={SECRET}"},
+        {"said": f"API-Key: {SECRET}, access_key={SECRET} private_key: {SECRET}"},
+        {"person": Person(SECRET)},
+        {"a": {"b": {"c": {"d": {"e": {"f": {"password": SECRET}}}}}}},
         {"said": f"https://host/path?access_token={SECRET}&x=1"},
     ],
 )

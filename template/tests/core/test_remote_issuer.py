@@ -1,6 +1,7 @@
 """What callers notice of their provider's outages and of new keys."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -171,4 +172,36 @@ async def test_a_key_that_is_too_short_is_not_believed(
     header = {"alg": "RS256", "kid": weak.id}
     token = compact(header, provider.claims(), weak.sign)
     assert (await ask(caller, token)).status_code == 401
+    assert (await ask(caller, provider.token())).status_code == 200
+
+
+async def test_a_provider_that_trickles_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It sends a byte now and then, so no single read takes too long."""
+    monkeypatch.setattr(module, "FETCH_TIMEOUT_SECONDS", 0.3)
+
+    async def trickle(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+            while True:
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        except ConnectionError:
+            writer.close()
+
+    server = await asyncio.start_server(trickle, "127.0.0.1", 0)
+    keys = module.RemoteKeys(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/jwks")
+    async with asyncio.timeout(10):
+        await keys.refresh()
+    assert len(keys) == 0
+    server.close()
+
+
+async def test_a_key_that_is_nonsense_takes_no_other_with_it(
+    caller: AsyncClient, provider: RemoteIssuer
+) -> None:
+    [place] = [path for path in provider.answers if "keys" in path or "jwks" in path]
+    before = json.loads(provider.answers[place]() or b"")
+    odd = {**before["keys"][0], "kid": "odd", "alg": ["RS256"]}
+    provider.answers[place] = lambda: json.dumps({"keys": [odd, *before["keys"]]}).encode()
     assert (await ask(caller, provider.token())).status_code == 200

@@ -10,6 +10,7 @@ from app.config import Settings
 from app.core.application import create_app
 from app.core.secrets import OAuthClient, oauth_client, secrets
 from app.core.secrets.environment import MemoryStore
+from app.core.settings import DEVELOPMENT_SECRET
 from tests.core.plugin import with_changes
 from tests.core.stores import StoreContract
 
@@ -78,6 +79,35 @@ def test_what_was_said_at_the_start_wins_over_the_store(settings: Settings) -> N
     with secrets.given_by(told):
         secrets.take_up({"SECRET_KEY": SecretStr("said by the store")})
         assert secrets.current("SECRET_KEY") == told.secret_key
+
+
+def from_store(settings: Settings, **values: str) -> Settings:
+    """Settings that a store has given."""
+    read = with_changes(settings, **values)
+    read._from_store = frozenset(values)
+    return read
+
+
+def test_what_the_store_takes_back_is_gone_unless_it_is_needed(settings: Settings) -> None:
+    read = from_store(settings, smtp_url="smtp://mail.example.com", secret_key="at the start")  # noqa: S106
+    with secrets.given_by(read):
+        last = {"SECRET_KEY": SecretStr("the last one"), "OTHER": SecretStr("x")}
+        secrets.take_up({"SMTP_URL": SecretStr("smtp://mail.example.com"), **last})
+        secrets.take_up({})
+        assert secrets.current("SMTP_URL") is None
+        assert secrets.current("OTHER") is None
+        assert secrets.current("SECRET_KEY") == last["SECRET_KEY"]
+
+
+def test_a_value_with_which_it_would_not_start_is_not_taken_up(settings: Settings) -> None:
+    good = "of the store, and long enough for all"
+    strict = with_changes(settings, environment="staging", secret_key=good)
+    with secrets.given_by(from_store(strict, secret_key=good, smtp_url="smtp://a.example.com")):
+        secrets.take_up({"SECRET_KEY": SecretStr(good), "SMTP_URL": SecretStr("smtp://b.example")})
+        nonsense = {"SECRET_KEY": DEVELOPMENT_SECRET, "SMTP_URL": "nonsense"}
+        secrets.take_up({name: SecretStr(value) for name, value in nonsense.items()})
+        assert secrets.current("SECRET_KEY") == SecretStr(good)
+        assert secrets.current("SMTP_URL") == SecretStr("smtp://b.example")
 
 
 def test_outside_of_the_lifespan_they_are_refused() -> None:

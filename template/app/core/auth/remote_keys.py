@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import structlog
 from httpx2 import AsyncClient
-from jwt import PyJWK, PyJWKSet
+from jwt import PyJWK, PyJWTError
 
 from app.core.auth.tokens import algorithms_of
 from app.core.errors import ServiceUnavailableError
@@ -96,7 +96,7 @@ class RemoteKeys:
         try:
             # In a thread, because reading the trusted certificates takes some 50 ms.
             made = await asyncio.to_thread(AsyncClient, timeout=FETCH_TIMEOUT_SECONDS)
-            async with made as client:
+            async with made as client, asyncio.timeout(FETCH_TIMEOUT_SECONDS):
                 keys = await self._download(client)
         except Exception as error:  # noqa: BLE001 - whatever an issuer sends, its keys are kept
             reason = f"{type(error).__name__}: {error}"
@@ -115,20 +115,30 @@ class RemoteKeys:
             address = document["jwks_uri"]
             if urlsplit(address).scheme != urlsplit(self.issuer).scheme:
                 raise ValueError("the keys are not where the issuer is safe")
-        found = PyJWKSet.from_dict(await read_json(client, address)).keys
-        keys = {key.key_id: key for key in found if algorithms_of(key) and _signs(key)}
+        found = map(_parsed, (await read_json(client, address))["keys"])
+        keys = {key.key_id: key for key in found if key and _signs(key)}
         if not keys:
             raise ValueError("there is no key that signs")
         return keys
 
 
+def _parsed(described: Any) -> PyJWK | None:
+    """Read a key; one that is nonsense, or of a kind that nobody knows, takes no other with it."""
+    try:
+        return PyJWK.from_dict(described)
+    except (AttributeError, KeyError, PyJWTError, TypeError, ValueError):
+        return None
+
+
 def _signs(key: PyJWK) -> bool:
     published_in_full = "d" in key._jwk_data  # then everybody can sign with it
-    return key.public_key_use in (None, "sig") and not published_in_full
+    return (
+        bool(algorithms_of(key)) and key.public_key_use in (None, "sig") and not published_in_full
+    )
 
 
 async def read_json(client: AsyncClient, address: str) -> Any:
-    """Read a document of an issuer.
+    """Read a document of an issuer; how long all of it may take says whoever calls.
 
     Raises:
         HTTPError: the issuer does not answer, or by an error.

@@ -35,8 +35,8 @@ _STARTS = ("http.response.start", "websocket.http.response.start")
 class LimitsMiddleware:
     """Brings the limiter to the request, and what is left to the answer's headers.
 
-    Whom authentication refuses no dependency after it sees: they are counted when their 401 is
-    sent, and get a 429 instead when they are too many.
+    Whom authentication refuses, or whose body nobody can read, no dependency sees: they are counted
+    when their 401 or 422 is sent, and get a 429 instead when they are too many.
     """
 
     def __init__(self, app: ASGIApp, limiter: Limiter, default: tuple[Policy, ...]) -> None:
@@ -60,7 +60,7 @@ class LimitsMiddleware:
 
         async def count_and_send(message: Message) -> None:
             nonlocal replaced
-            if message["type"] in _STARTS and message["status"] == 401:
+            if _is_refusal(message, scope):
                 try:
                     await counted.count_by_default(HTTPConnection(scope))
                 except RateLimitedError as error:
@@ -70,6 +70,15 @@ class LimitsMiddleware:
                 await send_with_quotas(message)
 
         await self.app(scope, receive, count_and_send)
+
+
+def _is_refusal(message: Message, scope: Scope) -> bool:
+    """Whether a caller is refused who may have been counted by nobody."""
+    if message["type"] not in _STARTS:
+        return False
+    endpoint = scope.get("endpoint")
+    limited = endpoint is not None and not getattr(endpoint, "__unlimited__", False)
+    return message["status"] == 401 or (400 <= message["status"] < 500 and limited)
 
 
 async def _refuse(error: RateLimitedError, scope: Scope, receive: Receive, send: Send) -> None:

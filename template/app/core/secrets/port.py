@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
 
 from app.core.errors import ConflictError, ServiceUnavailableError
 from app.core.piece import Details
-from app.core.settings import AppSettings
+from app.core.settings import AppSettings, refused
 
 log = structlog.get_logger(logger_name="app.secrets")
 
@@ -76,16 +76,26 @@ class Store(Protocol):
 
 
 class _Given:
-    """What was said at the start: by arguments, the environment and .env, or by defaults."""
+    """What was said at the start: by arguments, the environment and .env, or by defaults.
+
+    Attributes:
+        fixed: what never changes, since the store is not asked for it.
+        defaults: what holds while the store says nothing.
+        needed: settings that always have a value, so the store's last word stays.
+    """
 
     def __init__(self, settings: AppSettings) -> None:
         kind = type(settings)
+        self.settings = settings
         said = {**DotEnvSettingsSource(kind).env_vars, **EnvSettingsSource(kind).env_vars}
         fixed = settings.model_fields_set - settings.from_store
         values = {name: _as_secret(getattr(settings, name)) for name in kind.model_fields}
         others = {name: _as_secret(value) for name, value in said.items() if name not in values}
         self.fixed = others | {name: values[name] for name in fixed}
-        self.defaults = {name: value for name, value in values.items() if name not in fixed}
+        self.needed = {name for name, each in kind.model_fields.items() if each.default is not None}
+        # Not what the store has said at the start: what it takes back is gone.
+        gone = settings.from_store - self.needed
+        self.defaults = {name: values[name] for name in values.keys() - fixed - gone}
 
 
 @dataclass
@@ -113,7 +123,8 @@ class Secrets:
         """Give the present value of a setting or another variable; costs no input or output.
 
         What arguments, the environment or `.env` say wins and never changes. Otherwise it is what
-        the store last said, and the default of the setting when it says nothing.
+        the store says. When it says nothing any more, an optional setting has no value, and all
+        others keep the last one.
 
         Raises:
             RuntimeError: the service does not run.
@@ -205,10 +216,18 @@ class Secrets:
         self._running().store = store
 
     def take_up(self, values: Values) -> None:
-        """Replace what the store has said, and tell whoever waits for a change."""
+        """Replace what the store has said, and tell whoever waits for a change.
+
+        A value that would stop the start is not taken up: the last one stays.
+        """
         state = self._running()
         before = {name: self.current(name) for name, _ in self._listeners}
-        state.stored = {name.lower(): value for name, value in values.items()}
+        said = {name.lower(): value for name, value in values.items()}
+        fit = {name: value for name, value in said.items() if _is_fit(state, name, value)}
+        kept = {
+            name: state.stored[name] for name in state.stored.keys() & {*said, *state.given.needed}
+        }
+        state.stored = {**kept, **fit}
         for name, listener in list(self._listeners):
             if (value := self.current(name)) != before[name]:
                 _tell(name, listener, value)
@@ -231,6 +250,31 @@ class Secrets:
         if store is None:
             raise RuntimeError(_NOT_STARTED)
         return store
+
+
+def _is_fit(state: _State, name: str, value: SecretStr) -> bool:
+    """Whether the service would start with a value; else the log says why not."""
+    if value == state.stored.get(name):
+        return True
+    problems = _problems(state.given.settings, name, value)
+    if problems:
+        log.error("a new secret is refused", variable=name.upper(), reason=problems[0])
+    return not problems
+
+
+def _problems(settings: AppSettings, name: str, value: SecretStr) -> list[str]:
+    if name not in type(settings).model_fields:
+        return []
+    changed = settings.model_copy()
+    try:
+        # Not by making new settings: those would ask every source again.
+        type(changed).__pydantic_validator__.validate_assignment(
+            changed, name, value.get_secret_value()
+        )
+    except ValidationError as error:
+        return [problem["msg"] for problem in error.errors(include_input=False)]
+    before = refused(settings)
+    return [problem for problem in refused(changed) if problem not in before]
 
 
 def _tell(name: str, listener: Listener, value: SecretStr | None) -> None:

@@ -101,6 +101,19 @@ async def test_whoever_registers_for_somebody_else_gets_no_account(people: Peopl
     await people.login(email)
 
 
+async def test_the_mail_of_somebody_else_s_registration_is_worth_nothing(people: People) -> None:
+    """The owner of the address has registered, too, and follows the wrong one of two mails."""
+    email = new_address()
+    await people.post("register", email=email, password=OTHER)
+    attackers = await people.mailed_token(email)
+    await people.post("register", email=email, password=PASSWORD)
+    own = await people.mailed_token(email)
+    assert (await people.post("verify-email", token=attackers)).status_code == 403
+    assert (await people.post("login", email=email, password=OTHER)).status_code == 401
+    assert (await people.post("verify-email", token=own)).status_code == 204
+    await people.login(email)
+
+
 async def test_an_address_has_one_spelling(people: People) -> None:
     email = await people.join()
     await people.login(email.upper())
@@ -358,6 +371,33 @@ async def test_the_owner_still_signs_in_elsewhere(
             status = (await attacker.post(f"{AUTH}/login", json=body)).status_code
             assert status == (401 if number < 8 else 429)
     await people.login(email)
+
+
+async def test_one_address_uses_up_nobody_s_tries(
+    people: People, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(throttle, "ACCOUNT", throttle.Limit("account", 6, throttle.QUARTER))
+    email = await people.join()
+    body = body_of("login", {"email": email, "password": OTHER})
+    async with caller_of(app, "203.0.113.1", {}) as attacker:
+        for _ in range(10):
+            await attacker.post(f"{AUTH}/login", json=body)
+    await people.login(email)
+
+
+async def test_who_is_signed_in_is_known_in_all_of_a_network(
+    people: People, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Addresses of IPv6 change with the hour."""
+    email = await people.join()
+    right, wrong = (body_of("login", {"email": email, "password": p}) for p in (PASSWORD, OTHER))
+    async with caller_of(app, "2001:db8:1:2::1", {}) as before:
+        assert (await before.post(f"{AUTH}/login", json=right)).status_code == 200
+    monkeypatch.setattr(throttle, "ACCOUNT", throttle.Limit("account", 0, throttle.QUARTER))
+    async with caller_of(app, "2001:db8:1:3::1", {}) as attacker:
+        assert (await attacker.post(f"{AUTH}/login", json=wrong)).status_code == 429
+    async with caller_of(app, "2001:db8:1:2::2", {}) as owner:
+        assert (await owner.post(f"{AUTH}/login", json=right)).status_code == 200
 
 
 async def test_an_address_is_throttled_over_all_accounts(

@@ -76,6 +76,21 @@ async def test_one_slug_is_given_once_however_many_want_it(crowd: People) -> Non
     assert sorted(answer.status_code for answer in answers) == [204, 409, 409, 409, 409]
 
 
+@pytest.mark.parametrize("name", ["two\nlines", "two\u2028lines", "see https://evil.example"])
+async def test_a_name_is_nothing_but_a_name(people: People, name: str) -> None:
+    """Mails repeat it, to whomever its tenant invites."""
+    body = {"email": new_address(), "password": PASSWORD, "tenant_name": name}
+    assert (await people.post("register", **body)).status_code == 422
+
+
+async def test_any_letters_make_a_long_name(people: People) -> None:
+    email = new_address()
+    body = {"email": email, "password": PASSWORD, "tenant_name": "Ж" * 200}
+    assert (await people.post("register", **body)).status_code == 202
+    token = await people.mailed_token(email)
+    assert (await people.post("verify-email", token=token)).status_code == 204
+
+
 @pytest.mark.parametrize("slug", ["", "-a", "A", "a b", "a" * 64, "ä", "a\n"])
 async def test_what_is_no_slug_is_refused(people: People, slug: str) -> None:
     for path in ("register", "login"):

@@ -132,8 +132,13 @@ async def test_keys_from_a_store_are_taken_up_while_running(app: FastAPI) -> Non
     try:
         secrets.take_up({"JWT_SECRET_NEXT": SecretStr(NEXT)})
         assert await published() == [before, KeyPair(NEXT).id]
+        # What has signed until then is accepted until there is another key before it.
         secrets.take_up({"JWT_SECRET": SecretStr(NEXT)})
-        assert await published() == [KeyPair(NEXT).id]
+        assert await published() == [KeyPair(NEXT).id, before]
+        secrets.take_up({"JWT_SECRET": SecretStr(NOW), "JWT_SECRET_PREVIOUS": SecretStr(NEXT)})
+        assert await published() == [KeyPair(NOW).id, KeyPair(NEXT).id]
+        secrets.take_up({"JWT_SECRET": SecretStr(NOW), "JWT_SECRET_NEXT": SecretStr(NOW)})
+        assert await published() == [KeyPair(NOW).id, before]
     finally:
         secrets.take_up({})
     assert await published() == [before]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from app.core.secrets.port import SecretsUnavailableError
+from app.core.secrets.vault import rotate
 from app.core.secrets.vault.address import VaultAddress
 from app.core.secrets.vault.rotate import main, rotate_jwt_secret
 from app.core.secrets.vault.session import Session
@@ -54,7 +55,7 @@ async def test_a_key_is_published_before_it_signs(keys: Place) -> None:
 
     assert await rotate_jwt_secret(store_of(keys), 30, pause=look)
     seconds, *(previous, current, following) = seen
-    assert (seconds, previous, current) == (60, None, "a")
+    assert (seconds, previous, current) == (30, None, "a")
     assert len(following) >= 32
     assert state(keys) == ["a", following, None]
 
@@ -136,6 +137,7 @@ def test_the_command(
     keys: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     enter(keys, monkeypatch)
+    monkeypatch.setattr(rotate, "READERS_SECONDS", 0)
     main()
     previous, current, _ = state(keys)
     assert previous == "a"

@@ -186,8 +186,10 @@ async def test_an_address_that_is_none_is_not_taken_up(
     enter(place, monkeypatch)
     app = create_app(load_settings(Settings), routers=[asking()])
     async with app.router.lifespan_context(app), signed_in(app, issuer) as caller:
+        before = secrets.current(database.variable)
         place.change(**{database.variable.upper(): "oracle://user:hunter2@host/name"})
-        await until(has(database.variable, "oracle://user:hunter2@host/name"))
+        await until(lambda: "a new secret is refused" in [line["event"] for line in lines()])
+        assert secrets.current(database.variable) == before
         assert (await caller.get("/api/v1/ask")).json() == 1
         assert "hunter2" not in str(lines())
 

@@ -3,7 +3,9 @@
 import json
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from time import time
 from uuid import uuid4
 
@@ -16,7 +18,9 @@ from requests import ConnectionError as RequestsConnectionError
 from app.config import Settings
 from app.core.application import create_app
 from app.core.secrets import OAuthClient, Secret, SecretsUnavailableError, oauth_client, secrets
+from app.core.secrets.vault.address import VaultAddress
 from app.core.secrets.vault.session import Session
+from app.core.secrets.vault.store import VaultStore
 from app.core.settings import load_settings
 from tests.core.migrating import as_environment
 from tests.core.plugin import Addresses
@@ -60,6 +64,46 @@ async def test_what_passes_is_tried_again(
     monkeypatch.setattr(Session, "read", read_at_last)
     assert await secrets.get("keys/stripe") is None
     assert troubles == []
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["logged in", "not yet"])
+async def test_what_is_no_vault_is_out_of_reach(
+    place: Place, running: FastAPI, known: bool
+) -> None:
+    """Such as the page of a proxy: a good answer, and none of Vault's."""
+    variables = {name.lower(): value for name, value in place.environment().items()}
+    session = Session(VaultAddress.model_validate(variables))
+    if known:
+        session.read_own()
+
+    class Page(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<p>We are back soon</p>")
+
+        def log_message(self, *_: object) -> None:
+            """Be quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        session._client.url = f"http://127.0.0.1:{server.server_port}"
+        store = VaultStore(session, 60, lambda _: None)
+        await store.refresh()
+        server.shutdown()
+        thread.join()
+    with pytest.raises(ConnectionError, match="is no Vault"):
+        store.describe()
+
+
+async def test_nothing_is_no_value(place: Place, running: FastAPI) -> None:
+    place.change(NOTHING=None, SOMETHING="x")  # type: ignore[arg-type]
+    await secrets.refresh()
+    assert (secrets.current("NOTHING"), secrets.current("SOMETHING")) == (None, SecretStr("x"))
 
 
 async def test_credentials_of_oauth_come_from_vault(

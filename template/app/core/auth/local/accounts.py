@@ -32,12 +32,14 @@ async def login(settings: LocalSettings, email: str, password: str, origin: Orig
     """
     place = throttle.network(origin.address)
     name = account_key(email)
-    pair, address, account = await throttle.count(
-        (throttle.PAIR, f"{name}|{place}"), (throttle.ADDRESS, place), (throttle.ACCOUNT, name)
+    pair, address = await throttle.count(
+        (throttle.PAIR, f"{name}|{place}"), (throttle.ADDRESS, place)
     )
     for each in (pair, address):
         if each.exceeded:
             raise each.refuse()
+    # Not before: one address that goes on and on would use up everybody's tries of the account.
+    [account] = await throttle.count((throttle.ACCOUNT, name))
     async with HOME.read_session_context() as reading:
         user = await find_user(reading, email)
         identifier = user.id if user else uuid7()
@@ -160,11 +162,10 @@ async def prove(
     if user is None:
         raise not_a_user()
     name, place = account_key(user.email), throttle.network(origin.address)
-    pair, account = await throttle.count(
-        (throttle.PAIR, f"{name}|{place}"), (throttle.ACCOUNT, name)
-    )
+    [pair] = await throttle.count((throttle.PAIR, f"{name}|{place}"))
     if pair.exceeded:
         raise pair.refuse()
+    [account] = await throttle.count((throttle.ACCOUNT, name))
     if account.exceeded and not known:
         raise account.refuse()
     verdict = await _verify(settings, user, password)

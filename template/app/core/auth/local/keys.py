@@ -44,16 +44,23 @@ def read_secrets(settings: LocalSettings) -> Secrets:
     """Read the secrets as they are now; asked for each token, so it must be cheap."""
     names = ("jwt_secret", "jwt_secret_previous", "jwt_secret_next")
     current, previous, following = (_present(settings, name) for name in names)
+    derived = derive(settings.secret_key.get_secret_value(), "jwt", 32).hex()
     if current is None:
-        current = derive(settings.secret_key.get_secret_value(), "jwt", 32).hex()
+        return Secrets(derived, previous, following)
+    if previous is None and not _is_said(settings, "jwt_secret"):
+        # The store's first key logs nobody out who was signed in before there was any.
+        previous = derived
     return Secrets(current, previous, following)
 
 
+def _is_said(settings: LocalSettings, name: str) -> bool:
+    """Whether the environment says it, so that it never changes."""
+    return name in settings.model_fields_set and name not in settings.from_store
+
+
 def _present(settings: LocalSettings, name: str) -> str | None:
-    """What the environment says never changes; everything else may come from a store any time."""
-    said = name in settings.model_fields_set and name not in settings.from_store
     value: SecretStr | None = getattr(settings, name)
-    if not said and secrets.started:
+    if not _is_said(settings, name) and secrets.started:
         value = secrets.current(name)
     return value.get_secret_value() if value else None
 
@@ -111,7 +118,7 @@ class OwnKeys:
     def _all(self) -> list[KeyPair]:
         found = read_secrets(self._settings)
         given = (found.current, found.next, found.previous)
-        return [_key_pair(secret) for secret in given if secret]
+        return [_key_pair(secret) for secret in dict.fromkeys(given) if secret]
 
     @property
     def current(self) -> KeyPair:

@@ -55,7 +55,7 @@ async def issue(
             user_id=user_id,
             password_hash=password_hash,
             realm_id=realm,
-            notes=json.dumps(remembered or {}),
+            notes=json.dumps(remembered or {}, ensure_ascii=False),
             expires_at=utc_now() + LIFETIME[purpose],
         )
     )

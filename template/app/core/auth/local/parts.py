@@ -6,11 +6,14 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.auth.local import throttle
+from app.core.auth.local import mail_tokens, throttle
+from app.core.auth.local.models import HOME
+from app.core.auth.local.passwords import passwords
 from app.core.auth.local.realms.realm import current
 from app.core.auth.local.sessions import Origin
 from app.core.auth.local.settings import LocalSettings
 from app.core.database.handle import after_commit
+from app.core.errors import ForbiddenError
 from app.core.mail import Mail, send
 
 
@@ -45,6 +48,23 @@ async def may_mail(email: str, origin: Origin) -> bool:
     if caused.exceeded:
         raise caused.refuse()
     return not received.exceeded
+
+
+async def check_registrant(settings: LocalSettings, token: str, password: str) -> None:
+    """Make sure that whoever follows the link in a mail has chosen the password himself.
+
+    Somebody else may have registered with the same address, and waits for its owner to follow the
+    wrong one of two mails.
+
+    Raises:
+        BadRequestError: the token is not valid.
+        ForbiddenError: the password is another one.
+    """
+    async with HOME.read_session_context() as reading:
+        registration = await mail_tokens.find(reading, "register", token)
+    verdict = await passwords(settings).verify(password, registration.password_hash)
+    if not verdict.right:
+        raise ForbiddenError("This registration has another password: follow the link of yours")
 
 
 def send_after(session: AsyncSession, mail: Mail) -> None:

@@ -13,6 +13,7 @@ from app.core.auth.local.realms import joining
 from app.core.auth.local.realms.realm import entered, find_named
 from app.core.auth.local.schemas import (
     Accepted,
+    Confirmation,
     EmailChange,
     Forgotten,
     KeySet,
@@ -65,9 +66,10 @@ async def register(
 
 @router.post("/verify-email", status_code=status.HTTP_204_NO_CONTENT)
 @public
-async def verify_email(body: Verification) -> None:
-    """Finish a registration with the token from the mail."""
-    await joining.verify_email(body.token.get_secret_value())
+async def verify_email(body: Verification, settings: SettingsDep) -> None:
+    """Finish a registration with the token from the mail and the password that was chosen."""
+    token, password = body.token.get_secret_value(), body.password.get_secret_value()
+    await joining.verify_email(settings, token, password)
 
 
 @router.post("/password/forgot", status_code=status.HTTP_202_ACCEPTED)
@@ -109,7 +111,7 @@ async def change_email(
 
 @router.post("/email/confirm", status_code=status.HTTP_204_NO_CONTENT)
 async def confirm_email(
-    body: Verification, principal: CurrentPrincipal, settings: SettingsDep
+    body: Confirmation, principal: CurrentPrincipal, settings: SettingsDep
 ) -> None:
     """Take the new address with the token from the mail, as who asked for it; all sessions end."""
     token = body.token.get_secret_value()

@@ -39,9 +39,18 @@ def _encodable(value: SecretStr) -> SecretStr:
     return value
 
 
+def _one_line(value: str) -> str:
+    if not value.isprintable() or "://" in value:
+        raise ValueError("must be a name in one line, without addresses of pages")
+    return value
+
+
 Email = Annotated[str, Field(max_length=LONGEST_EMAIL), AfterValidator(normalise_email)]
 Password = Annotated[SecretStr, Field(min_length=1, max_length=LONGEST), AfterValidator(_encodable)]
-Title = Annotated[Text, Field(min_length=1, max_length=200), AfterValidator(str.strip)]
+Title = Annotated[
+    Text, Field(min_length=1, max_length=200), AfterValidator(str.strip), AfterValidator(_one_line)
+]
+"""A name that mails repeat."""
 MailedToken = Annotated[SecretStr, Field(min_length=1, max_length=128)]
 RefreshText = Annotated[SecretStr, Field(min_length=1, max_length=refresh_tokens.LONGEST)]
 
@@ -66,6 +75,13 @@ class Forgotten(Named, Body):
 
 
 class Verification(Body):
+    """What the mail brought, and what only whoever has registered knows."""
+
+    token: MailedToken
+    password: Password
+
+
+class Confirmation(Body):
     """What the mail brought."""
 
     token: MailedToken

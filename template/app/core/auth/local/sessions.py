@@ -19,11 +19,11 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Any
 
-from sqlalchemy import ColumnElement, CursorResult, case, delete, exists, select, update
+from sqlalchemy import ColumnElement, CursorResult, case, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.audit import audit
-from app.core.auth.local import refresh_tokens
+from app.core.auth.local import refresh_tokens, throttle
 from app.core.auth.local.keys import OwnKeys
 from app.core.auth.local.models import HOME, User, UserRole, UserSession
 from app.core.auth.local.realms.realm import claims_of, current, entered
@@ -236,18 +236,13 @@ async def list_of(session: AsyncSession, user_id: uuid.UUID) -> list[UserSession
 
 
 async def is_known(session: AsyncSession, user_id: uuid.UUID, address: str) -> bool:
-    """Whether a user is signed in at an address."""
-    return bool(
-        await session.scalar(
-            select(
-                exists().where(
-                    UserSession.user_id == user_id,
-                    UserSession.address == address,
-                    UserSession.expires_at > utc_now(),
-                )
-            )
-        )
+    """Whether a user is signed in at an address, or at another one of the same network."""
+    found = await session.scalars(
+        select(UserSession.address)
+        .where(UserSession.user_id == user_id, UserSession.expires_at > utc_now())
+        .distinct()
     )
+    return throttle.network(address) in {throttle.network(each) for each in found}
 
 
 async def end(session: AsyncSession, user_id: uuid.UUID, identifier: uuid.UUID) -> None:

@@ -32,6 +32,9 @@ NEXT = "JWT_SECRET_NEXT"
 OWN = ""
 """The path of the secret whose keys are settings."""
 
+READERS_SECONDS = 300.0
+"""How long others keep the published keys, as `Cache-Control` allows them."""
+
 Pause = Callable[[float], Awaitable[None]]
 
 
@@ -39,14 +42,12 @@ class RotationSettings(VaultAddress, AppSettings):
     """How to reach Vault; nothing is read from there before the work begins."""
 
 
-async def rotate_jwt_secret(
-    store: Store, refresh_seconds: float, *, pause: Pause = asyncio.sleep
-) -> bool:
-    """Publish a new key, wait until every process knows it, then sign with it.
+async def rotate_jwt_secret(store: Store, seconds: float, *, pause: Pause = asyncio.sleep) -> bool:
+    """Publish a new key, wait until everybody knows it, then sign with it.
 
     Args:
         store: where the keys are.
-        refresh_seconds: after which each process looks for changes, at the latest.
+        seconds: after which every process and every reader of the keys knows a new one.
         pause: waits for some seconds; others are for tests.
 
     Returns:
@@ -57,7 +58,7 @@ async def rotate_jwt_secret(
         LookupError: the service has no secret in the store.
     """
     key = await _published(store)
-    await pause(2 * refresh_seconds)
+    await pause(seconds)
     return await _moved_on(store, key)
 
 
@@ -117,12 +118,13 @@ def main() -> None:
     if problem := settings.login_problem():
         raise SystemExit(f"rotation: {problem}")
     _refuse_names_that_win_over_vault()
-    seconds = settings.vault_refresh_seconds
+    refresh = settings.vault_refresh_seconds
+    seconds = refresh + max(refresh, READERS_SECONDS)
     session = session_for(settings)
     try:
         session.ensure()
-        store = VaultStore(session, seconds, lambda _: None)
-        sys.stdout.write(f"The new key is published; it signs in {2 * seconds:.0f} s\n")
+        store = VaultStore(session, refresh, lambda _: None)
+        sys.stdout.write(f"The new key is published; it signs in {seconds:.0f} s\n")
         sys.stdout.flush()
         rotated = asyncio.run(rotate_jwt_secret(store, seconds))
     except OUTAGES as error:

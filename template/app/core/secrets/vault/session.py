@@ -31,7 +31,12 @@ from app.core.secrets.vault.address import VaultAddress
 log = structlog.get_logger(logger_name="app.secrets")
 ResultT = TypeVar("ResultT")
 
-OUTAGES = (VaultError, RequestException, OSError)
+
+class NoVaultError(Exception):
+    """Something else answers, such as a proxy with a page of its own."""
+
+
+OUTAGES = (VaultError, NoVaultError, RequestException, OSError)
 """How Vault fails to answer, or refuses."""
 
 PASSING = (
@@ -178,15 +183,18 @@ class Session:
         Raises:
             Exception: one of `OUTAGES`.
         """
-        self.ensure()
         try:
+            self.ensure()
+            try:
+                return ask(self._client)
+            except Forbidden:
+                if self._log_in is None or self._is_alive():
+                    raise
+            with self._lock:
+                self._begin()
             return ask(self._client)
-        except Forbidden:
-            if self._log_in is None or self._is_alive():
-                raise
-        with self._lock:
-            self._begin()
-        return ask(self._client)
+        except (KeyError, TypeError) as error:
+            raise NoVaultError from error  # to a login or a renewal
 
     def _is_alive(self) -> bool:
         try:
@@ -220,8 +228,12 @@ class Session:
             )
         except InvalidPath:
             return None
-        data = answer["data"]
-        values = {name: SecretStr(_as_text(value)) for name, value in data["data"].items()}
+        data = _data(answer)
+        values = {
+            name: SecretStr(_as_text(value))
+            for name, value in data["data"].items()
+            if value is not None
+        }
         return Secret(values, int(data["metadata"]["version"]))
 
     def write(self, path: str, values: Mapping[str, str], version: int | None) -> int:
@@ -248,7 +260,7 @@ class Session:
                 **self._at(path), secret=dict(values), cas=version
             )
         )
-        return int(answer["data"]["version"])
+        return int(_data(answer)["version"])
 
     def _removed_version(self, path: str) -> int | None:
         try:
@@ -283,7 +295,7 @@ class Session:
             answer = self.call(lambda client: client.secrets.kv.v2.list_secrets(**self._at(path)))
         except InvalidPath:
             return []
-        return sorted(answer["data"]["keys"])
+        return sorted(_data(answer)["keys"])
 
     def _at(self, path: str) -> dict[str, str]:
         whole = f"{self.address.vault_path}/{path}" if path else self.address.vault_path
@@ -306,6 +318,10 @@ class Session:
             return f"Vault at {address} refuses the login: mend {self._credentials()}"
         if isinstance(error, Forbidden):
             return f"Vault at {address} does not let us read {place}: write deploy/vault's policies"
+        if isinstance(error, NoVaultError):
+            return (
+                f"what answers at {address} is no Vault: mend VAULT_ADDR, or what stands before it"
+            )
         if isinstance(error, VaultError):
             return f"Vault at {address} fails: {type(error).__name__}"
         return f"VAULT_K8S_TOKEN_PATH cannot be read: {type(error).__name__}"
@@ -322,6 +338,14 @@ class Session:
         if self.address.vault_role_id:
             return "VAULT_ROLE_ID and VAULT_SECRET_ID"
         return "VAULT_K8S_ROLE" if self.address.vault_k8s_role else "VAULT_TOKEN"
+
+
+def _data(answer: Any) -> Mapping[str, Any]:
+    """Take out of an answer what it says: hvac passes on whatever a proxy answers by 200."""
+    data = answer.get("data") if isinstance(answer, dict) else None
+    if not isinstance(data, dict):
+        raise NoVaultError
+    return data
 
 
 def _as_text(value: object) -> str:

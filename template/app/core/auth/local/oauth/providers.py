@@ -225,14 +225,14 @@ async def _swap(
         "code_verifier": handshake.verifier,
     }
     try:
-        async with await _caller() as http:
+        async with await _caller() as http, asyncio.timeout(TIMEOUT_SECONDS):
             headers = {"Accept": "application/json"}
             answer = await http.post(endpoint, data=body, headers=headers)
             if answer.status_code in (400, 401, 403):
                 raise _refused()
             answer.raise_for_status()
             found = answer.json()
-    except (HTTPError, ValueError) as error:
+    except (HTTPError, TimeoutError, ValueError) as error:
         raise _silent(provider.name, error) from None
     if not isinstance(found, dict):
         raise _nonsense(provider.name)
@@ -246,10 +246,10 @@ async def _caller() -> AsyncClient:
 async def _ask(name: str, address: str, token: str | None = None) -> Any:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        async with await _caller() as http:
+        async with await _caller() as http, asyncio.timeout(TIMEOUT_SECONDS):
             http.headers.update(headers)
             return await read_json(http, address)
-    except (HTTPError, ValueError) as error:
+    except (HTTPError, TimeoutError, ValueError) as error:
         raise _silent(name, error) from None
 
 

@@ -7,7 +7,7 @@ from app.core.audit import audit
 from app.core.auth.local import letters, mail_tokens
 from app.core.auth.local.directory import add_user, find_user
 from app.core.auth.local.models import HOME, User
-from app.core.auth.local.parts import may_mail, send_after
+from app.core.auth.local.parts import check_registrant, may_mail, send_after
 from app.core.auth.local.passwords import check_password, passwords
 from app.core.auth.local.schemas import Body, Email, Password
 from app.core.auth.local.sessions import Origin
@@ -51,13 +51,15 @@ async def register(settings: LocalSettings, body: Registration, origin: Origin) 
             send_after(session, letters.registered_already(settings, user.email, token))
 
 
-async def verify_email(token: str) -> None:
+async def verify_email(settings: LocalSettings, token: str, password: str) -> None:
     """Make an account of a registration.
 
     Raises:
         BadRequestError: the token is not valid.
+        ForbiddenError: the password is not the one of the registration.
         ConflictError: the address has an account meanwhile.
     """
+    await check_registrant(settings, token, password)
     async with HOME.session_context() as session:
         registration = await mail_tokens.take(session, "register", token)
         if await find_user(session, registration.email) is not None:

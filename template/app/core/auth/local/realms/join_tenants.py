@@ -13,7 +13,7 @@ from app.core.audit import audit
 from app.core.auth.local import letters, mail_tokens
 from app.core.auth.local.directory import add_role, add_user
 from app.core.auth.local.models import HOME, User
-from app.core.auth.local.parts import may_mail, send_after
+from app.core.auth.local.parts import check_registrant, may_mail, send_after
 from app.core.auth.local.passwords import check_password, passwords
 from app.core.auth.local.realms.invitations import router
 from app.core.auth.local.realms.tenants import Slug, entered, find_tenant
@@ -61,13 +61,15 @@ async def register(settings: LocalSettings, body: Registration, origin: Origin) 
         send_after(session, letters.verify_address(settings, email, token))
 
 
-async def verify_email(token: str) -> None:
+async def verify_email(settings: LocalSettings, token: str, password: str) -> None:
     """Make a tenant and an account of a registration.
 
     Raises:
         BadRequestError: the token is not valid.
+        ForbiddenError: the password is not the one of the registration.
         ConflictError: the slug was taken meanwhile.
     """
+    await check_registrant(settings, token, password)
     tenant_id = uuid.uuid4()
     try:
         with entered(tenant_id):
