@@ -6,8 +6,11 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import BaseModel
 
-from app.core.cache import LockLostError, LockTakenError, cache, cached, lock
+from app.core import deadline
+from app.core.cache import LockLostError, LockTakenError, cache, cached, lock, locks, port
+from app.core.cache.stores.base import Locks
 from app.core.database.handle import Database
+from app.core.errors import DeadlineExceededError
 from tests.core.first_database import database
 
 PATIENCE = 20
@@ -41,6 +44,21 @@ class Computing:
         """The same without any waiting."""
         self.may_end.set()
         return self
+
+
+class Unheard:
+    """Takes a lock, and never says so."""
+
+    def __init__(self, within: Locks) -> None:
+        self.extend, self.release = within.extend, within.release
+        self.taken = asyncio.Event()
+        self._take = within.take
+
+    async def take(self, name: str, owner: str, seconds: float) -> int | None:
+        await self._take(name, owner, seconds)
+        self.taken.set()
+        await asyncio.Event().wait()
+        return None
 
 
 async def turn(times: int = 20) -> None:
@@ -177,6 +195,45 @@ class CacheContract:
         with pytest.raises(asyncio.CancelledError):
             await leader
 
+    @pytest.mark.parametrize(
+        ("left", "error"), [(60, DeadlineExceededError("too late")), (0, LookupError("too late"))]
+    )
+    async def test_who_has_less_time_fails_alone(
+        self, started: None, left: float, error: Exception
+    ) -> None:
+        hasty, patient = Computing(error), Computing("in time").at_once()
+
+        async def ask_in_a_hurry() -> object:
+            with deadline.within(left):
+                return await cache.remember("slow", hasty, seconds=60)
+
+        leader = asyncio.create_task(ask_in_a_hurry())
+        await hasty.begun.wait()
+        follower = asyncio.create_task(cache.remember("slow", patient, seconds=60))
+        await turn()
+        hasty.may_end.set()
+        async with asyncio.timeout(PATIENCE):
+            assert await follower == "in time"
+        with pytest.raises(type(error)):
+            await leader
+
+    async def test_what_takes_longer_than_a_lease_is_kept(
+        self, started: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(port, "LEASE_SECONDS", 0.6)
+        slow, removed = Computing("slow"), Computing("removed")
+        asking = [
+            asyncio.create_task(cache.remember("slow", slow, seconds=60)),
+            asyncio.create_task(cache.remember("removed", removed, seconds=60)),
+        ]
+        await asyncio.gather(slow.begun.wait(), removed.begun.wait())
+        await cache.delete("removed")
+        await asyncio.sleep(0.9)  # more than one lease
+        slow.may_end.set()
+        removed.may_end.set()
+        assert await asyncio.gather(*asking) == ["slow", "removed"]
+        assert [await cache.get("slow"), await cache.get("removed")] == ["slow", None]
+
     @pytest.mark.parametrize("by_tag", [True, False])
     async def test_what_was_removed_meanwhile_is_not_kept(
         self, started: None, *, by_tag: bool
@@ -260,6 +317,24 @@ class CacheContract:
             await first.extend(60)
         async with lock("report") as second:
             assert second.number > first.number
+
+    async def test_a_lock_is_free_again_when_its_taker_was_not_told(self, started: None) -> None:
+        kept_in = locks._Keeper.locks
+        assert kept_in is not None
+        unheard = Unheard(kept_in)
+
+        async def take() -> None:
+            async with lock("report"):
+                pytest.fail("nobody was told")
+
+        with locks.keeping_locks(unheard):
+            taking = asyncio.create_task(take())
+            await unheard.taken.wait()
+        taking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await taking
+        async with lock("report"):
+            pass
 
     async def test_one_waits_for_a_lock(self, started: None) -> None:
         at_work = 0

@@ -12,7 +12,7 @@ Why: Martin Kleppmann, *How to do distributed locking* (2016).
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from random import uniform
 from secrets import token_hex
@@ -105,12 +105,22 @@ async def lock(
 
 async def _take(locks: Locks, name: str, seconds: float, wait: float) -> Held:
     owner, end = token_hex(16), monotonic() + wait
-    while (number := await locks.take(name, owner, seconds)) is None:
+    while (number := await _try(locks, name, owner, seconds)) is None:
         left = end - monotonic()
         if left <= 0:
             raise LockTakenError("Somebody else does this at the moment: try again")
         await asyncio.sleep(min(left, uniform(0.02, 0.08)))  # noqa: S311 - not to ask in step
     return Held(name, number, locks, owner)
+
+
+async def _try(locks: Locks, name: str, owner: str, seconds: float) -> int | None:
+    try:
+        return await locks.take(name, owner, seconds)
+    except BaseException:
+        # It may be ours although we were not told: nobody else would release it.
+        with suppress(ServiceUnavailableError):
+            await locks.release(name, owner)
+        raise
 
 
 async def _release(held: Held) -> None:

@@ -13,8 +13,8 @@ How leases do that: Nishtala et al., *Scaling Memcache at Facebook* (2013), 3.2.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
@@ -27,9 +27,11 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.core import deadline
 from app.core.cache.owners.owner import current_owner
 from app.core.cache.stores.base import Store
 from app.core.database.handle import after_commit
+from app.core.errors import AppException
 from app.core.signals import Signal
 
 ValueT = TypeVar("ValueT")
@@ -38,7 +40,12 @@ Generations = Sequence[tuple[str, str]]
 
 MOST_SECONDS = 30 * 86_400
 LEASE_SECONDS = 5.0
-"""How long the others wait for the one who computes a value; then they do it themselves."""
+"""How long the others wait for the one who computes a value; then they do it themselves.
+
+After so long, too, somebody else may keep what he computes in place of one who has died.
+"""
+LONGEST_LEASE_SECONDS = 600.0
+"""Who computes for longer than that hangs, and keeps others from keeping theirs no more."""
 LONGEST_NAME = 200
 _ANYTHING = TypeAdapter[Any](Any)
 _TAGGED = b"\x01"
@@ -49,7 +56,7 @@ _NOT_STARTED = "the cache is used outside of the application's lifespan"
 
 
 class _AbandonedError(Exception):
-    """Whoever computed the value was cancelled."""
+    """Whoever computed the value was cancelled, or had less time than the others."""
 
 
 @dataclass(slots=True)
@@ -201,7 +208,8 @@ class Cache:
 
         Args:
             key: of the tenant at hand.
-            make: computes the value; what it raises everybody gets who waits for it here.
+            make: computes the value; what it raises everybody gets who waits for it here, unless
+                it may come of a deadline of the one caller for whom it is computed.
             kind: a class or another type that Pydantic can read; without one: what JSON says.
             seconds: how long it is kept at most.
             tags: `invalidate` with one of them removes it.
@@ -257,8 +265,7 @@ class Cache:
         try:
             found = await self._compute_alone(name, tags, make, seconds)
         except BaseException as error:
-            cancelled = isinstance(error, asyncio.CancelledError)
-            flight.landed.set_exception(_AbandonedError() if cancelled else error)
+            flight.landed.set_exception(_AbandonedError() if _is_its_own(error) else error)
             flight.landed.exception()  # seen: there need not be anybody who waits
             raise
         else:
@@ -286,11 +293,29 @@ class Cache:
             if (found := await self._read(name)) is not None:
                 return found
             generations = await self._generations(tags)
-            made = as_json(await make())
+            async with self._kept_up(name, token):
+                made = as_json(await make())
             value = _framed(made, generations)
             return made
         finally:
             await store.fill(name, value, seconds, token)
+
+    @asynccontextmanager
+    async def _kept_up(self, name: str, token: bytes) -> AsyncIterator[None]:
+        """Prolong a lease while the block takes, however long that is."""
+        store, end = self._running(), monotonic() + LONGEST_LEASE_SECONDS
+
+        async def prolong() -> None:
+            # Also after a refusal: where Redis was away for a moment, the lease may be there again.
+            while monotonic() < end:
+                await asyncio.sleep(LEASE_SECONDS / 3)
+                await store.renew(name, token, LEASE_SECONDS)
+
+        prolonging = asyncio.create_task(prolong())
+        try:
+            yield
+        finally:
+            prolonging.cancel()
 
     async def _forget(self, names: Sequence[str], tags: Sequence[str]) -> None:
         for name, flight in list(self._flights.items()):
@@ -322,6 +347,18 @@ class Cache:
         if self._store is None:
             raise RuntimeError(_NOT_STARTED)
         return self._store
+
+
+def _is_its_own(error: BaseException) -> bool:
+    """Whether it may be only the caller for whom a value was computed: it left, or was in a hurry.
+
+    With less time others, too, answer that they have none: 503 and 504.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        return True
+    left = deadline.remaining()
+    late = isinstance(error, AppException) and error.status in (503, 504)
+    return left is not None and (late or left == 0)
 
 
 def own_name(name: str, *, shared: bool) -> str:

@@ -26,6 +26,9 @@ class Store(Protocol):
     async def lease(self, key: str, token: bytes, seconds: float) -> bool:
         """Say who may fill a key; False when it is somebody else."""
 
+    async def renew(self, key: str, token: bytes, seconds: float) -> bool:
+        """Keep a lease for so long from now on; False when it is not this one any more."""
+
     async def fill(self, key: str, value: bytes | None, seconds: float, token: bytes) -> bool:
         """Write a key, or nothing, and end its lease, if the lease is still this one."""
 

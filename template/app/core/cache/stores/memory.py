@@ -59,6 +59,13 @@ class MemoryStore:
         """Say who may fill a key; False when it is somebody else."""
         return await self.add(key + LEASE, token, seconds) == token
 
+    async def renew(self, key: str, token: bytes, seconds: float) -> bool:
+        """Keep a lease for so long from now on; False when it is not this one any more."""
+        if self._find(key + LEASE) != token:
+            return False
+        self._put(key + LEASE, token, self._clock() + seconds)
+        return True
+
     async def fill(self, key: str, value: bytes | None, seconds: float, token: bytes) -> bool:
         """Write a key, or nothing, and end its lease, if the lease is still this one."""
         if self._find(key + LEASE) != token:

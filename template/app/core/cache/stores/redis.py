@@ -91,6 +91,11 @@ class RedisStore:
 
         return await self._link.ask(write) or value
 
+    async def renew(self, key: str, token: bytes, seconds: float) -> bool:
+        """Keep a lease for so long from now on; False when it is not this one any more."""
+        values = token, _milliseconds(seconds)
+        return bool(await self._link.run(_EXTEND, [self._name(key) + LEASE], values))
+
     async def fill(self, key: str, value: bytes | None, seconds: float, token: bytes) -> bool:
         """Write a key, or nothing, and end its lease, if the lease is still this one."""
         names = self._name(key), self._name(key) + LEASE

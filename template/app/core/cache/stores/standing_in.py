@@ -65,6 +65,15 @@ class StandingInStore:
                 pass
         return await self._memory.lease(key, token, seconds)
 
+    async def renew(self, key: str, token: bytes, seconds: float) -> bool:
+        """Keep a lease for so long from now on; False when it is not this one any more."""
+        if self._may_ask([key]):
+            try:
+                return await self._redis.renew(key, token, seconds)
+            except RedisAwayError:
+                pass
+        return await self._memory.renew(key, token, seconds)
+
     async def fill(self, key: str, value: bytes | None, seconds: float, token: bytes) -> bool:
         """Write a key, or nothing, and end its lease, if the lease is still this one."""
         if self._may_ask([key]):
