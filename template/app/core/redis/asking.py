@@ -48,6 +48,10 @@ class RedisAwayError(ServiceUnavailableError):
     """Redis does not answer, or there is none."""
 
 
+class _BusyError(TimeoutError):
+    """All connections were in use for as long as one waits: that says nothing about Redis."""
+
+
 class Refused(Exception):  # noqa: N818 - an answer of Redis, and no reason not to ask it again
     """Redis has understood the question and says no: the key holds something else."""
 
@@ -60,6 +64,7 @@ class Link:
         self._address: Address | None = None
         self._breaker = Breaker("redis")
         self._seconds = 0.0
+        self._places = asyncio.Semaphore()
         self._prefix = ""
         self._looking: asyncio.Task[None] | None = None
         self._logged_at = float("-inf")
@@ -165,7 +170,11 @@ class Link:
                 yield
                 return
             self._seconds = 2 * settings.redis_timeout
-            self._breaker = Breaker("redis", failures=FAILURES, rest=REST_SECONDS, counted=AWAY)
+            # Only the pool of a single server would let questions wait for each other.
+            self._places = asyncio.Semaphore(settings.redis_max_connections)
+            self._breaker = Breaker(
+                "redis", failures=FAILURES, rest=REST_SECONDS, counted=AWAY, silent=(_BusyError,)
+            )
             async with connected(
                 self._address,
                 patience=settings.redis_timeout,
@@ -179,9 +188,15 @@ class Link:
             vars(self).update(before)
 
     async def _within_time(self, question: Question[AnswerT]) -> AnswerT:
+        asking = False
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(self._seconds), self._places:
+                asking = True
                 return await question(self._client)
+        except TimeoutError as error:
+            if asking:
+                raise
+            raise _BusyError("all connections are in use") from error
         except DataError as error:
             raise TypeError(str(error)) from error
         except ResponseError as error:
@@ -203,7 +218,8 @@ class Link:
             with suppress(BreakerOpenError, *AWAY), self._breaker.attempt():
                 await self._within_time(lambda redis: redis.ping())
                 for hook in self._hooks:
-                    await hook(self._client)
+                    async with self._places:
+                        await hook(self._client)
                 break
         self._logged_at = float("-inf")
         log.info("redis is back")

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from app.config import Settings
 from app.core.redis import link
 from app.core.redis.address import parse_address
+from tests.core.plugin import with_changes
 from tests.core.redis.conftest import leading_to
 from tests.core.redis.servers import Server, own_server
 from tests.core.serving import free_port
@@ -100,7 +101,7 @@ def test_the_address_of_upstash_counts_when_there_is_no_other(settings: Settings
 
 
 async def can_be_used(settings: Settings) -> None:
-    async with link.established(settings):
+    async with link.established(with_changes(settings, redis_max_connections=3)):
         key, other = link.key("{x}"), link.key("{y}")
         await link.ask(lambda redis: redis.set(key, "kept"))
         assert await link.ask(lambda redis: redis.get(key)) == b"kept"
@@ -113,6 +114,10 @@ async def can_be_used(settings: Settings) -> None:
         found = link.client.scan_iter(match=link.key("*"))
         assert [name async for name in found] == [key.encode()]
         assert (await link.probe())["encrypted"] is False
+
+        # More than there are connections: they wait for each other.
+        counted = (link.ask(lambda redis: redis.incr(other)) for _ in range(50))
+        assert sorted(await asyncio.gather(*counted)) == list(range(1, 51))
 
 
 async def test_one_server(on_redis: Settings) -> None:

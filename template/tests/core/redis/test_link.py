@@ -146,3 +146,15 @@ async def test_more_questions_than_connections_wait_for_each_other(
         key = link.key("n")
         asked = (link.ask(lambda redis: redis.incr(key)) for _ in range(200))
         assert sorted(await asyncio.gather(*asked)) == list(range(1, 201))
+
+
+async def test_that_all_connections_are_in_use_says_nothing_about_redis(
+    settings: Settings, redis_url: str, prefix: str
+) -> None:
+    given = leading_to(settings, redis_url, prefix, redis_max_connections=1, redis_timeout=0.05)
+    async with link.established(given):
+        async with link._places:
+            for _ in range(asking.FAILURES):
+                with pytest.raises(RedisAwayError):
+                    await link.ask(lambda redis: redis.ping())
+        assert link.answers
