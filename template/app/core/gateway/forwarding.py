@@ -58,7 +58,7 @@ class Forwarding(Response):
             patience=self.upstream.upstream.idle_timeout,
             waits=self.waits,
         )
-        with self.upstream.place():
+        with self.upstream.requests.one():
             async with caller.attended():
                 await self._exchange(caller, send)
         if caller.failure and not self.begun:

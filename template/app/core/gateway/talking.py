@@ -47,7 +47,7 @@ async def talk(socket: WebSocket, upstream: Connected, prefix: str, *, most_byte
     """
     where = target(socket.scope, prefix)
     headers = for_upstream(socket.scope, prefix, most_bytes=most_bytes)
-    with upstream.place():
+    with upstream.sockets.one():
         remote = await upstream.talking(where, headers, socket.scope["subprotocols"])
         async with remote:
             cookies = [

@@ -76,6 +76,38 @@ class _UploadCutError(ClientError):
     """The same while the caller was sending: a refusal may have been lost with the connection."""
 
 
+class Places:
+    """So many may be at an upstream at a time.
+
+    Args:
+        name: the upstream's.
+        kind: what takes a place.
+        most: how many there are.
+    """
+
+    def __init__(self, name: str, kind: str, most: int) -> None:
+        self.taken = 0
+        self._name = name
+        self._kind = kind
+        self._most = most
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Take one in this block.
+
+        Raises:
+            ServiceUnavailableError: all are taken.
+        """
+        if self.taken >= self._most:
+            count(self._name, Outcome.TOO_MANY)
+            raise ServiceUnavailableError(f"{self._name} has as many {self._kind} as it can take")
+        self.taken += 1
+        try:
+            yield
+        finally:
+            self.taken -= 1
+
+
 class Connected:
     """An upstream while the service runs.
 
@@ -94,28 +126,14 @@ class Connected:
             rest=upstream.breaker_rest,
             silent=(_UploadCutError,),
         )
-        self.in_use = 0
+        self.requests = Places(name, "requests", upstream.max_concurrent)
+        # Places of their own: a WebSocket may be kept for ever, and would leave none to requests.
+        self.sockets = Places(name, "WebSockets", upstream.max_sockets)
         self._session = session
 
     def address(self, target: str) -> URL:
         """Give the address of a target, which is taken as it is."""
         return URL(self.upstream.url + target, encoded=True)
-
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """Take one of the places at the upstream.
-
-        Raises:
-            ServiceUnavailableError: all are taken.
-        """
-        if self.in_use >= self.upstream.max_concurrent:
-            count(self.name, Outcome.TOO_MANY)
-            raise ServiceUnavailableError(f"{self.name} has as many requests as it can take")
-        self.in_use += 1
-        try:
-            yield
-        finally:
-            self.in_use -= 1
 
     @asynccontextmanager
     async def asked(
@@ -262,7 +280,12 @@ class Connected:
                 raise RuntimeError(f"{self.upstream.health} answers {answer.status}")
         if state is State.OPEN:
             raise RuntimeError("the breaker is open")
-        return {"status": answer.status, "breaker": state.value, "in_use": self.in_use}
+        return {
+            "status": answer.status,
+            "breaker": state.value,
+            "in_use": self.requests.taken,
+            "sockets": self.sockets.taken,
+        }
 
 
 async def _pause() -> None:

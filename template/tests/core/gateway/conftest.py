@@ -51,7 +51,13 @@ def gateway_server(addresses: Addresses, upstream: Upstream) -> Iterator[Server]
         "slow": {"url": raw, "timeout": 0.2, "breaker_failures": 1000},
         "dead": {"url": dead, "breaker_failures": 1000},
         "unknown": {"url": "http://no-such-host.invalid", "breaker_failures": 1000},
-        "narrow": {"url": url, "max_concurrent": 1, "max_body_bytes": 100_000, "idle_timeout": 0.3},
+        "narrow": {
+            "url": url,
+            "max_concurrent": 1,
+            "max_sockets": 1,
+            "max_body_bytes": 100_000,
+            "idle_timeout": 0.3,
+        },
         "terse": {"url": url, "max_message_bytes": 100_000},
     }
     variables = {

@@ -121,6 +121,16 @@ async def test_a_socket_is_one_line_in_the_access_log(
     assert set(lines()) == {("WEBSOCKET", route, 101), ("WEBSOCKET", route, 403)}
 
 
+async def test_sockets_take_no_places_of_requests(
+    gateway: Gateway, session: ClientSession
+) -> None:
+    async with session.ws_connect("narrow/socket"):
+        assert gateway.client.get("/narrow/answer").status_code == 200
+        with pytest.raises(WSServerHandshakeError) as refused:
+            await session.ws_connect("narrow/socket")
+        assert refused.value.status == 503
+
+
 async def test_pages_of_other_sites_are_refused(gateway: Gateway, session: ClientSession) -> None:
     own = gateway.server.url
     async with session.ws_connect("app/socket", headers={"Origin": own}) as socket:
