@@ -268,6 +268,21 @@ async def test_what_is_left_of_a_deadline_is_told_and_kept(
     assert states()[line.name] is State.CLOSED
 
 
+@pytest.mark.parametrize("status", [503, 504])
+async def test_an_upstream_that_has_no_time_has_not_failed(
+    upstream: MakeUpstream, other: Neighbour, status: int
+) -> None:
+    """It is told what is left of the deadline, and may say at once that it is too little."""
+    other.reaction = answering(status)
+    line = upstream(breaker_failures=1, total_timeout=30)
+    with deadline.within(20), pytest.raises(UpstreamFailedError):
+        await line.request("POST", "/x")
+    assert states()[line.name] is State.CLOSED
+    with deadline.within(60), pytest.raises(UpstreamFailedError):
+        await line.request("POST", "/x")
+    assert states()[line.name] is State.OPEN
+
+
 async def test_nothing_is_asked_when_the_deadline_is_over(
     upstream: MakeUpstream, other: Neighbour
 ) -> None:

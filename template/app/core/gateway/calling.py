@@ -28,11 +28,11 @@ class Caller:
     ) -> None:
         self._receive = receive
         self._patience = patience
-        self._waits = waits
         self._body_over = asyncio.Event()
         self._gone = False
         self._limit: tuple[asyncio.Timeout, float] | None = None
         self.has_body = has_body
+        self.waits = waits
         self.failure: Exception | None = None
         if not has_body:
             self._body_over.set()
@@ -98,7 +98,7 @@ class Caller:
 
     async def _watch(self, exchange: "asyncio.Task[object]") -> None:
         try:
-            async with asyncio.timeout(self._waits):
+            async with asyncio.timeout(self.waits):
                 await self._until_gone()
         except TimeoutError:
             self.failure = DeadlineExceededError("There was no answer while the caller waited")

@@ -51,6 +51,8 @@ AnswerT = TypeVar("AnswerT")
 
 UNAVAILABLE = frozenset({502, 503, 504})
 """Answers that say that the upstream, not the request, is at fault. A 500 may be the request's."""
+OUT_OF_TIME = frozenset({503, 504})
+"""Those among them that an upstream may also give because it was told that there is little time."""
 PROBE_SECONDS = 2.0
 _KEPT_SECONDS = 3.0
 """How long an idle connection is kept: less than servers do, which would close it under us."""
@@ -66,6 +68,10 @@ class _UnavailableAnswer(Exception):  # noqa: N818 - not an error: an answer tha
     def __init__(self, answer: ClientResponse) -> None:
         super().__init__(answer.status)
         self.answer = answer
+
+
+class _HurriedAnswer(_UnavailableAnswer):
+    """The caller may have given it too little time: any caller could open the breaker by that."""
 
 
 class _BrokenOffError(ClientError):
@@ -124,7 +130,7 @@ class Connected:
             f"upstream {name}",
             failures=upstream.breaker_failures,
             rest=upstream.breaker_rest,
-            silent=(_UploadCutError,),
+            silent=(_UploadCutError, _HurriedAnswer),
         )
         self.requests = Places(name, "requests", upstream.max_concurrent)
         # Places of their own: a WebSocket may be kept for ever, and would leave none to requests.
@@ -182,12 +188,15 @@ class Connected:
                 async with asyncio.timeout(self.upstream.timeout) as limit:
                     with caller.giving_time(limit, self.upstream.timeout):
                         answer = await self._connecting(ask)
-                _judge(answer)
+                _judge(answer, hurried=self._is_hurried(caller))
         except _UnavailableAnswer as unavailable:
             count(self.name, Outcome.FAILED, perf_counter() - started)
             return unavailable.answer
         count(self.name, Outcome.ANSWERED, perf_counter() - started)
         return answer
+
+    def _is_hurried(self, caller: Caller) -> bool:
+        return caller.waits is not None and caller.waits < self.upstream.timeout
 
     async def talking(
         self, target: str, headers: CIMultiDict[str], protocols: list[str]
@@ -292,7 +301,9 @@ async def _pause() -> None:
     await asyncio.sleep((50 + randbelow(100)) / 1000)
 
 
-def _judge(answer: ClientResponse) -> None:
+def _judge(answer: ClientResponse, *, hurried: bool) -> None:
+    if hurried and answer.status in OUT_OF_TIME:
+        raise _HurriedAnswer(answer)
     if answer.status in UNAVAILABLE:
         raise _UnavailableAnswer(answer)
     if not 200 <= answer.status < 600:

@@ -37,6 +37,9 @@ log = structlog.get_logger(logger_name="app.http")
 
 T = TypeVar("T")
 
+OUT_OF_TIME = frozenset({503, 504})
+"""Answers that may come of our caller's deadline, which is passed on."""
+
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """They change nothing (RFC 9110, 9.2.1), so they may be repeated."""
 MOST_REDIRECTS = 5
@@ -45,6 +48,10 @@ LONGEST_WAIT_SECONDS = 2.0
 _MOST_FAULTS = 5
 _TRAVELLING = ("accept", "user-agent", "x-request-id", "traceparent", "x-request-timeout")
 """What a host to which we are redirected may know; nothing that proves who we are."""
+
+
+class _HurriedError(UpstreamFailedError):
+    """Our caller may have given it too little time: any caller could open the breaker by that."""
 
 
 class CallOptions(TypedDict, total=False):
@@ -186,6 +193,7 @@ class Line:
             failures=self.limits.breaker_failures,
             rest=self.limits.breaker_rest,
             counted=(UpstreamFailedError, UpstreamTimeoutError),
+            silent=(_HurriedError,),
         )
         self._guard = Guard(upstream.name, settings.http_private_networks, private=upstream.private)
         self._hosts = upstream.redirects_to
@@ -348,7 +356,9 @@ class Line:
             raise UpstreamFailedError(self.name, "could not be reached or broke off") from error
         if response.is_server_error:
             said = f"answered by an error ({response.status_code})"
-            raise UpstreamFailedError(self.name, said, wait=_retry_after(response))
+            hurried = response.status_code in OUT_OF_TIME and _callers_time_is_shorter(end)
+            kind = _HurriedError if hurried else UpstreamFailedError
+            raise kind(self.name, said, wait=_retry_after(response))
         return read(response)
 
     async def _follow(self, request: Request, auth: Auth | None) -> Response:
@@ -464,6 +474,11 @@ def states() -> dict[str, State]:
 def _origin(url: URL) -> tuple[str, str, int | None]:
     default = {"http": 80, "https": 443}.get(url.scheme)
     return url.scheme, url.host, url.port or default
+
+
+def _callers_time_is_shorter(end: float) -> bool:
+    callers = deadline.remaining()
+    return callers is not None and callers < end - monotonic()
 
 
 def _climbs(url: URL) -> bool:

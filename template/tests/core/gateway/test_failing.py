@@ -207,6 +207,23 @@ def test_callers_cannot_open_the_breaker(gateway: Gateway) -> None:
     assert gateway.client.get("/fragile/x").status_code == 200
 
 
+def test_an_upstream_that_has_no_time_has_not_failed(gateway: Gateway) -> None:
+    """It is told the caller's deadline, and may say at once that it is too short."""
+    rest(gateway)
+    gateway.upstream.raw = BROKEN["unavailable"][0]
+    for _ in range(4):
+        hasty = gateway.client.get("/fragile/x", headers={"X-Request-Timeout": "250"})
+        assert hasty.status_code in {503, 504}
+    gateway.upstream.raw = ANSWER
+    assert gateway.client.get("/fragile/x").status_code == 200
+    gateway.upstream.raw = BROKEN["unavailable"][0]
+    for _ in range(2):
+        gateway.client.get("/fragile/x", headers={"X-Request-Timeout": "9000"})
+    gateway.upstream.raw = ANSWER
+    assert gateway.client.get("/fragile/x").status_code == 503  # it would have had the time
+    rest(gateway)
+
+
 def test_an_upload_that_is_cut_off_says_nothing(gateway: Gateway) -> None:
     """The upstream may have refused it early; else any caller of such a one opens the breaker."""
     rest(gateway)

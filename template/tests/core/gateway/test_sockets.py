@@ -121,9 +121,7 @@ async def test_a_socket_is_one_line_in_the_access_log(
     assert set(lines()) == {("WEBSOCKET", route, 101), ("WEBSOCKET", route, 403)}
 
 
-async def test_sockets_take_no_places_of_requests(
-    gateway: Gateway, session: ClientSession
-) -> None:
+async def test_sockets_take_no_places_of_requests(gateway: Gateway, session: ClientSession) -> None:
     async with session.ws_connect("narrow/socket"):
         assert gateway.client.get("/narrow/answer").status_code == 200
         with pytest.raises(WSServerHandshakeError) as refused:
