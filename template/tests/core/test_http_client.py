@@ -218,12 +218,22 @@ async def test_no_more_is_read_than_is_allowed(
 
 @pytest.mark.parametrize(
     "path",
-    ["https://example.com/", "http://127.0.0.1/v1/x", "/../x", "/%2e%2e/x", "/a/..", "/..%5cx"],
+    [
+        *("https://example.com/", "http://127.0.0.1/v1/x", "/../x", "/%2e%2e/x", "/a/.."),
+        *("/..%5cx", "/a/..;/x", "/%252e%252e/x", "/..%3fx", "/%2525252e"),
+    ],
 )
 async def test_no_path_leads_elsewhere(upstream: MakeUpstream, other: Neighbour, path: str) -> None:
     with pytest.raises(ValueError, match="a path below"):
         await upstream(f"{other.url}/v1").request("GET", path)
     assert not other.received
+
+
+async def test_a_path_may_have_encoded_slashes_and_a_query_dots(
+    upstream: MakeUpstream, other: Neighbour
+) -> None:
+    await upstream().request("GET", "/a%2Fb/100%25/...", params={"up": "/../"})
+    assert other.received[0].target == "/a%2Fb/100%25/...?up=%2F..%2F"
 
 
 async def test_what_is_no_http_is_our_own_mistake(upstream: MakeUpstream) -> None:
@@ -608,6 +618,11 @@ async def test_redirects_have_an_end(upstream: MakeUpstream, other: Neighbour) -
         ("169.254.169.254", False, False),
         ("fe80::1%eth0", False, False),
         ("fd00:ec2::254", False, False),
+        ("fd00:ec2::23", False, False),
+        ("fd20:ce::254", False, False),
+        ("fd00:c1::a9fe:a9fe", False, False),
+        ("192.0.0.192", False, False),
+        ("192.0.0.9", False, False),
         ("0.0.0.0", False, False),  # noqa: S104
         ("::", False, False),
         ("224.0.0.1", False, False),
@@ -621,6 +636,8 @@ async def test_redirects_have_an_end(upstream: MakeUpstream, other: Neighbour) -
         ("2001:0:4136:e378:8000:63bf:f5fe:fdfc", False, True),
         ("::ffff:0:a01:203", False, True),
         ("64:ff9b:1::a01:203", False, True),
+        ("64:ff9b:1::a9fe:a9fe", False, False),
+        ("64:ff9b:1::5db8:d70e", False, True),
         ("fec0::1", False, True),
         ("168.63.129.16", False, False),
         ("100.100.100.200", False, False),

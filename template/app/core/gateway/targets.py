@@ -12,17 +12,15 @@ from starlette.types import Scope
 
 from app.core.errors import BadRequestError
 from app.core.gateway.errors import TargetTooLongError
+from app.core.http.paths import DEEPEST, climbs
 
 LONGEST_TARGET = 8000
 """What every recipient should support (RFC 9110, 4.1)."""
-_DEEPEST = 3
-"""How many times over a path may be encoded."""
 
 # RFC 3986, 3.3, without what it encodes.
 _PATH = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*")
 # Clients send more than RFC 3986 allows here, such as filter[name]=x; no blanks and no controls.
 _QUERY = re.compile(rb"[\x21\x22\x24-\x7e]*")
-_CUT_OFF = re.compile(rb"[;?#].*")
 _AMBIGUOUS = re.compile(rb"[\x00-\x1f\x7f\\]")
 
 
@@ -49,14 +47,11 @@ def target(scope: Scope, prefix: str) -> str:
 
 
 def _is_plain(path: bytes) -> bool:
-    if not _PATH.fullmatch(path) or (path and not path.startswith(b"/")):
+    if not _PATH.fullmatch(path) or (path and not path.startswith(b"/")) or climbs(path):
         return False
     segments = path.count(b"/")
-    for _ in range(_DEEPEST):
+    for _ in range(DEEPEST):
         if b"//" in path or path.count(b"/") != segments or _AMBIGUOUS.search(path):
-            return False
-        # Some servers cut what follows such a sign off before they look for dots.
-        if any(_CUT_OFF.sub(b"", part) in (b".", b"..") for part in path.split(b"/")):
             return False
         decoded = unquote_to_bytes(path)
         if decoded == path:

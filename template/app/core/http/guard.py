@@ -22,13 +22,15 @@ from app.core.http.errors import AddressRefusedError
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_EMBEDDING = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
+_OWN_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
+"""NAT64 as a network pleases (RFC 8215): nothing there is public, whatever its last bits say."""
+_EMBEDDING = (ipaddress.IPv6Network("64:ff9b::/96"), _OWN_NAT64, ipaddress.IPv6Network("::/96"))
 """Their last 32 bits are an IPv4 address: NAT64 (RFC 6052), and what came before it (RFC 4291)."""
 _NEVER_UPSTREAMS = tuple(
     ipaddress.ip_network(network)
     for network in (
-        *("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128"),
-        *("100.100.100.200/32", "168.63.129.16/32"),
+        *("169.254.0.0/16", "fe80::/10", "fd00:ec2::/32", "fd20:ce::/32", "fd00:c1::/32"),
+        *("100.100.100.200/32", "168.63.129.16/32", "192.0.0.0/24"),
     )
 )
 """Where clouds serve the credentials of a machine: not even for upstreams inside."""
@@ -52,12 +54,13 @@ class Guard:
 
     def allows(self, address: str) -> bool:
         """Whether an address may be called."""
-        meant = _meant(ipaddress.ip_address(address.partition("%")[0]))
+        given = ipaddress.ip_address(address.partition("%")[0])
+        meant = _meant(given)
         if _within(meant, self._networks):
             return True
         if meant.is_multicast or meant.is_unspecified or _within(meant, _NEVER_UPSTREAMS):
             return False
-        return self._private or _is_public(meant)
+        return self._private or (_is_public(meant) and not _within(given, [_OWN_NAT64]))
 
     async def look_up(self, host: str, port: int) -> list[str]:
         """Give the addresses of a host that may be called.

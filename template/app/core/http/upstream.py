@@ -27,6 +27,7 @@ from app.core.http.errors import (
 )
 from app.core.http.guard import Guard, GuardedTransport, tls
 from app.core.http.pacing import Pace, RetryBudget
+from app.core.http.paths import climbs
 from app.core.http.settings import HttpSettings
 from app.core.traces.trace import step, traceparent
 
@@ -306,7 +307,8 @@ class Line:
             headers.setdefault(name, value)
         request = client.build_request(method, path, **{**parts, "headers": headers})
         below = self.base.raw_path.partition(b"?")[0].rstrip(b"/") + b"/"
-        inside = request.url.raw_path.startswith(below) and not _climbs(request.url)
+        raw = request.url.raw_path.partition(b"?")[0]
+        inside = raw.startswith(below) and not climbs(raw)
         if _origin(request.url) != _origin(self.base) or not inside:
             raise ValueError(f"a path below that of {self.name} is wanted, without '..'")
         return request
@@ -479,10 +481,6 @@ def _origin(url: URL) -> tuple[str, str, int | None]:
 def _callers_time_is_shorter(end: float) -> bool:
     callers = deadline.remaining()
     return callers is not None and callers < end - monotonic()
-
-
-def _climbs(url: URL) -> bool:
-    return any(part in (".", "..") for part in url.path.replace("\\", "/").split("/"))
 
 
 def _outcome(error: UpstreamError) -> Outcome:
