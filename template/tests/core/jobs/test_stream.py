@@ -8,7 +8,7 @@ import pytest
 from taskiq import AckableMessage, BrokerMessage
 
 from app.config import Settings
-from app.core.jobs.backends.taskiq import MOST_WORKERS, Delivery, StreamBroker
+from app.core.jobs.backends.taskiq import GROUP, MOST_WORKERS, Delivery, StreamBroker
 from app.core.redis import link
 from tests.core.redis.conftest import leading_to
 from tests.core.redis.servers import own_server
@@ -57,6 +57,17 @@ async def test_a_job_that_ends_its_workers_is_given_up(broker: StreamBroker) -> 
     taken = [len(await broker._take_over()) for _ in range(MOST_WORKERS)]
     assert taken == [1] * (MOST_WORKERS - 1) + [0]
     assert await length(broker) == 0
+
+
+async def test_what_is_held_does_not_hide_the_job_of_a_dead_worker(broker: StreamBroker) -> None:
+    broker.silence = 60
+    for _ in range(12):
+        await put(broker)
+        [(identifier, _content)] = await broker._read_new()
+    silent = {"idle": 120_000}
+    await broker.client.xclaim(broker.stream, GROUP, "dead", 0, [identifier], **silent)
+    found = [*await broker._take_over(), *await broker._take_over()]
+    assert [each for each, _ in found] == [identifier]
 
 
 async def test_a_job_that_was_done_meanwhile_is_not_taken_over(broker: StreamBroker) -> None:

@@ -90,6 +90,7 @@ class _Fetched:
     client: Client
     consumer: str = field(default_factory=lambda: uuid4().hex)
     held: "set[Delivery]" = field(default_factory=set)
+    next_look: bytes = b"0-0"
 
 
 class StreamBroker(AsyncBroker):
@@ -196,10 +197,12 @@ class StreamBroker(AsyncBroker):
         return found[0][1] if found else []
 
     async def _take_over(self) -> list[Any]:
-        silence = round(self.silence * 1000)
+        """Look on where the last look has ended: Redis looks at no more than ten at a time."""
+        reading, silence = self._reading, round(self.silence * 1000)
         found = await self.client.xautoclaim(
-            self.stream, GROUP, self._reading.consumer, silence, count=1
+            self.stream, GROUP, reading.consumer, silence, start_id=reading.next_look, count=1
         )
+        reading.next_look = found[0]
         return [each for each in found[1] if not await self._gave_up(each[0])]
 
     async def _gave_up(self, identifier: bytes) -> bool:
