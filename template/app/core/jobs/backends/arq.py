@@ -5,13 +5,14 @@ arq holds redis-py below 6, and is in maintenance only: choose it for what is th
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from logging import WARNING, getLogger
 from typing import TYPE_CHECKING, Any, cast
 
+import structlog
 from arq import ArqRedis, Retry
 from arq.constants import in_progress_key_prefix
 from arq.worker import Worker, func
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from arq.typing import WorkerCoroutine
 
     from app.core.registry import CoreSettings
+
+log = structlog.get_logger(logger_name="app.jobs")
 
 RUN = "run"
 """The one function that arq knows; which of ours is meant stands in the message."""
@@ -112,6 +115,31 @@ class ArqQueue:
             raise Retry(defer=PAUSE_SECONDS) from error
 
 
+class PatientWorker(Worker):
+    """A worker that an outage of Redis does not end, nor the jobs that it runs."""
+
+    _running = 0
+
+    def run_job(self, job_id: str, score: int) -> Coroutine[Any, Any, None]:
+        """Run a job that was taken."""
+        self._running += 1
+        return super().run_job(job_id, score)
+
+    def _release_sem_dec_counter_on_complete(self) -> None:
+        self._running -= 1
+        super()._release_sem_dec_counter_on_complete()
+
+    async def _poll_iteration(self) -> None:
+        try:
+            await super()._poll_iteration()
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("no jobs: redis does not answer", reason=type(error).__name__)
+            if self.job_counter > self._running:
+                # The job that it was about to take has kept its place.
+                super()._release_sem_dec_counter_on_complete()
+            await asyncio.sleep(PAUSE_SECONDS)
+
+
 async def _count_due(redis: Client) -> int:
     """Count the jobs whose time has come; arq keeps those that run among them."""
     return int(await redis.zcount(key("arq"), "-inf", utc_now().timestamp() * 1000))
@@ -142,7 +170,7 @@ async def _receive(settings: "CoreSettings", start: Start) -> None:
             connected(address, patience=PATIENCE_SECONDS, max_connections=settings.jobs_at_once + 3)
         )
         perform = cast("WorkerCoroutine", queue.perform)  # arq's type wants any arguments
-        worker = Worker(
+        worker = PatientWorker(
             [func(perform, name=RUN, timeout=FOR_EVER.total_seconds(), keep_result=0)],
             redis_pool=_speaking_arq(client),
             queue_name=key("arq"),
