@@ -33,11 +33,11 @@ def work(settings: CoreSettings) -> None:
 def _check_limits(settings: CoreSettings) -> None:
     """Refuse to run jobs that would be given to another worker while they still run."""
     limit = max([settings.jobs_time_limit_seconds, *_own_limits()])
-    # A third each: to wait for its time, to wait for a free process, and to run.
-    if not BACKEND.holds_on and 3 * limit >= settings.jobs_redelivery_seconds:
+    # A half each: to wait for a free process, and to run.
+    if not BACKEND.holds_on and 2 * limit >= settings.jobs_redelivery_seconds:
         raise SystemExit(
-            "configuration: JOBS_REDELIVERY_SECONDS must exceed three times the time limit of every"
-            f" task, the longest of which is {limit:.0f} s"
+            "configuration: JOBS_REDELIVERY_SECONDS must exceed twice the time limit of every task,"
+            f" the longest of which is {limit:.0f} s"
         )
 
 

@@ -14,9 +14,14 @@ from redis import Redis
 from app.config import Settings
 from app.core.jobs import task
 from app.core.jobs.backends import celery as backend
-from app.core.jobs.backends.celery import Claiming, Times, make_celery
+from app.core.jobs.backends import later
+from app.core.jobs.backends.base import NoWorkerError
+from app.core.jobs.backends.celery import CeleryQueue, Claiming, Times, make_celery
+from app.core.jobs.backends.later import send_due
+from app.core.jobs.message import Message
 from app.core.jobs.task import TASKS
 from app.core.jobs.worker import work
+from app.core.redis import RedisAwayError, link
 from tests.core.plugin import with_changes
 from tests.core.redis.conftest import leading_to
 from tests.core.redis.servers import own_server
@@ -77,11 +82,43 @@ def test_what_was_due_is_sent_when_redis_is_back(
         assert (one.sent, other.sent) == (1, 0)
 
 
-def test_a_job_has_time_to_wait_and_to_run(settings: Settings) -> None:
+def test_a_job_has_time_to_be_begun_and_to_run(settings: Settings) -> None:
     changed = leading_to(settings, "redis://localhost:6379/0", "test")
-    limits = {"jobs_time_limit_seconds": 1000, "jobs_redelivery_seconds": 3000}
-    with pytest.raises(SystemExit, match="must exceed three times the time limit"):
+    limits = {"jobs_time_limit_seconds": 1000, "jobs_redelivery_seconds": 2000}
+    with pytest.raises(SystemExit, match="must exceed twice the time limit"):
         work(with_changes(changed, **limits))
+
+
+async def test_what_waits_for_its_time_waits_in_no_worker(
+    settings: Settings, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Celery is given a job at its time, and again when whoever did that has died over it."""
+    changed = leading_to(settings, redis_url, f"test:{uuid4().hex[:12]}")
+    due = datetime.now(UTC) + timedelta(hours=1)
+    message = Message(id="a", task="late", arguments={}, not_before=due)
+
+    async def die(_: object) -> None:
+        raise RedisAwayError("Redis does not answer")
+
+    async def jobs_and_later() -> tuple[int, int]:
+        with pytest.raises(NoWorkerError) as raised:
+            await queue.look()
+        found = raised.value.details
+        return found["jobs"], found["later"]
+
+    async with link.established(changed):
+        queue = CeleryQueue(changed)
+        await queue.send(message)
+        assert await send_due(queue.hand_over) == 0
+        assert await jobs_and_later() == (0, 1)
+        monkeypatch.setattr(later, "time", (due + timedelta(seconds=1)).timestamp)
+        with pytest.raises(RedisAwayError):
+            await send_due(die)
+        assert await send_due(queue.hand_over) == 0
+        again = due + timedelta(seconds=2 + later.AGAIN_SECONDS)
+        monkeypatch.setattr(later, "time", again.timestamp)
+        assert await send_due(queue.hand_over) == 1
+        assert await jobs_and_later() == (1, 0)
 
 
 def test_the_address_says_that_the_way_is_encrypted(settings: Settings) -> None:

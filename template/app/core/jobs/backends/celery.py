@@ -30,6 +30,7 @@ from app.core.jobs.attendance import CLAIMED_SECONDS, LATE, going_on, relay
 from app.core.jobs.backends.base import Backend, NoWorkerError, Queue, Start
 from app.core.jobs.backends.deaths import run_counted
 from app.core.jobs.backends.inline import BACKEND as INLINE
+from app.core.jobs.backends.later import count, move_due, put_off
 from app.core.jobs.backends.life import alive
 from app.core.jobs.backends.redis import RedisStore
 from app.core.jobs.message import Message, id_of
@@ -116,31 +117,38 @@ class CeleryQueue:
         self.time_limit = timedelta(seconds=settings.jobs_time_limit_seconds)
         self.celery = make_celery(settings, **patience)
         self._prefix = settings.redis_key_prefix
-        # What was not done by then is given to another worker, and so is what only waits: a third
-        # is for waiting, the others for waiting again and for running, see `work`.
-        self._longest_wait = settings.jobs_redelivery_seconds / 3
 
     async def send(self, message: Message) -> None:
-        """Hand a job to Celery; one that waits longer than Redis lets it is sent on on the way.
+        """Hand a job to Celery at its time.
+
+        A worker of Celery would take what waits, and hold it beside what it runs, without limit.
+
+        Raises:
+            RedisAwayError: Redis does not answer.
+        """
+        content = message.model_dump(mode="json")
+        if message.not_before is not None and message.not_before > utc_now():
+            await put_off(content, message.not_before)
+        else:
+            await self.hand_over(content)
+
+    async def hand_over(self, content: dict[str, Any]) -> None:
+        """Give a job to Celery's workers now.
 
         Raises:
             RedisAwayError: Redis does not answer.
         """
         if not link.answers:
             raise RedisAwayError("Redis does not answer")
-        await to_thread.run_sync(self._send, message)
+        await to_thread.run_sync(self._hand_over, content)
 
-    def _send(self, message: Message) -> None:
-        wait = 0.0
-        if message.not_before is not None:
-            wait = max(0.0, (message.not_before - utc_now()).total_seconds())
+    def _hand_over(self, content: dict[str, Any]) -> None:
         try:
             self.celery.send_task(
                 RUN,
-                kwargs={"message": message.model_dump(mode="json")},
-                task_id=message.id,
-                shadow=message.task,
-                countdown=min(wait, self._longest_wait) or None,
+                kwargs={"message": content},
+                task_id=content["id"],
+                shadow=content["task"],
                 retry=False,
             )
         except OperationalError as error:
@@ -160,6 +168,7 @@ class CeleryQueue:
             "jobs": jobs,
             "waiting": jobs,
             "taken": await link.ask(lambda redis: redis.hlen(unacked)),
+            "later": await count(),
         }
         if not found["workers"]:
             raise NoWorkerError(found)
@@ -221,8 +230,12 @@ class Process:
     async def _enter(self) -> None:
         await self._stack.enter_async_context(self._start())
         queue = current_queue()
+        if not isinstance(queue, CeleryQueue):
+            raise TypeError("a worker needs the address of Redis")
         seconds = self._settings.jobs_outbox_seconds
-        await self._stack.enter_async_context(going_on(partial(relay, queue, seconds)))
+        await self._stack.enter_async_context(
+            going_on(partial(relay, queue, seconds), partial(move_due, queue.hand_over))
+        )
         await self._stack.enter_async_context(alive(RedisStore()))
 
     async def _run(self, message: Message) -> None:
