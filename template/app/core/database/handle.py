@@ -1,7 +1,8 @@
 """A database of the service: its engine, its sessions, its tables and its migrations."""
 
+import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 
 import stamina
 import structlog
+from anyio import CancelScope
 from pydantic import SecretStr
 from sqlalchemy import MetaData, TextClause, event
 from sqlalchemy.exc import DBAPIError
@@ -225,11 +227,16 @@ class Database:
         """A session outside of requests: commits at the end, rolls back when anything is raised."""
         if self._sessions is None:
             raise RuntimeError(_NOT_STARTED)
-        async with self._sessions() as session:
-            with _open_here(session):
-                yield session
-                await session.commit()
-        await _run_hooks(session)
+        committed = False
+        try:
+            async with self._sessions() as session:
+                with _open_here(session):
+                    yield session
+                    await session.commit()
+                    committed = True
+        finally:
+            if committed:
+                await _run_hooks(session)
 
     @asynccontextmanager
     async def read_session_context(self) -> AsyncIterator[ReadSession]:
@@ -281,7 +288,8 @@ def after_commit(session: AsyncSession, hook: Hook) -> None:
     """Do something once this session's changes are committed, and not at all if they never are.
 
     For what others must not see too early, such as messages. A hook that fails is logged: the
-    changes are stored by then, so nothing is undone and the caller is not told.
+    changes are stored by then, so nothing is undone and the caller is not told. Whoever is
+    cancelled meanwhile, as by a time limit, ends once all hooks have.
     """
     session.info.setdefault(_HOOKS, []).append(hook)
 
@@ -312,7 +320,23 @@ def _open_here(session: AsyncSession) -> Iterator[None]:
 
 
 async def _run_hooks(session: AsyncSession) -> None:
-    for hook in session.info.pop(_HOOKS, ()):
+    """Do what waits for the commit, to its end: nobody else would."""
+    if not (hooks := session.info.pop(_HOOKS, ())):
+        return
+    running, cancelled = asyncio.create_task(_run_all(hooks)), None
+    with CancelScope(shield=True):
+        while not running.done():
+            try:
+                await asyncio.wait([running])
+            except asyncio.CancelledError as error:
+                cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    running.result()
+
+
+async def _run_all(hooks: Iterable[Hook]) -> None:
+    for hook in hooks:
         try:
             await hook()
         except Exception:

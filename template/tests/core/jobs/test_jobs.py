@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.config import Settings
 from app.core import context, deadline
+from app.core.database import after_commit
 from app.core.discovery import import_submodules
 from app.core.jobs import Job, JobFailedError, Outbox, Retries, enqueue, task
 from app.core.jobs.attendance import LATE, enqueue_due, going_on, tick
@@ -300,6 +301,56 @@ async def test_a_job_whose_process_ends_has_not_failed(jobs: Collected) -> None:
     with pytest.raises(asyncio.CancelledError):
         await running
     assert jobs.waiting == []
+
+
+async def test_what_follows_from_a_job_is_sent_although_it_is_ended_meanwhile(
+    service: FastAPI, jobs: Collected
+) -> None:
+    reached, going = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> None:
+        reached.set()
+        await going.wait()
+
+    @task
+    async def lead(session: AsyncSession) -> None:
+        after_commit(session, wait)
+        await enqueue(note, "follows")
+
+    await enqueue(lead)
+    running = asyncio.create_task(jobs.run_all())
+    await reached.wait()
+    running.cancel()
+    await asyncio.sleep(0)
+    going.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert [message.task for message in jobs.waiting] == [note.name]
+
+
+async def test_what_follows_from_a_job_is_sent_although_it_is_ended_after_the_commit(
+    service: FastAPI, jobs: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, close = asyncio.Event(), AsyncSession.close
+
+    async def close_late(session: AsyncSession) -> None:
+        reached.set()
+        await asyncio.sleep(0)
+        await close(session)
+
+    @task
+    async def lead(session: AsyncSession) -> None:
+        await session.execute(select(1))
+        await enqueue(note, "follows")
+
+    monkeypatch.setattr(AsyncSession, "close", close_late)
+    await enqueue(lead)
+    running = asyncio.create_task(jobs.run_all())
+    await reached.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert [message.task for message in jobs.waiting] == [note.name]
 
 
 async def test_a_job_does_not_have_the_deadline_of_its_request(service: FastAPI) -> None:
