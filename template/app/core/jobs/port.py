@@ -6,7 +6,7 @@ A job that cannot be sent then is logged and lost: what must not be lost goes th
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -29,6 +29,8 @@ log = structlog.get_logger(logger_name="app.jobs")
 
 LONGEST_KEY = timedelta(days=1)
 """After this a key is free again, whatever became of its job."""
+SENDING = timedelta(minutes=1)
+"""After this it is free again when its job was never sent, and nobody could say so."""
 RESULT_KEPT = timedelta(hours=1)
 _FIRST_LOOK, _LONGEST_LOOK = 0.02, 0.5
 
@@ -136,18 +138,35 @@ def compose(task: Task[..., Any], arguments: dict[str, Any]) -> Message:
 
 async def send(queue: Queue, message: Message) -> None:
     """Send a job, unless another one of its key waits already."""
-    name = key_of(message)
-    seconds = LONGEST_KEY.total_seconds()
-    if name and not await queue.store.claim(name, message.id, seconds):
-        log.info("job waits already", job=message.task, key=message.key)
-        return
+    if name := key_of(message):
+        sent = await _send_alone(queue, message, name)
+    else:
+        await queue.send(message)
+        sent = True
+    if sent:
+        enqueued(message.task)
+
+
+async def _send_alone(queue: Queue, message: Message, name: str) -> bool:
+    """Send a job if it gets the name of its key, and tell whether it did.
+
+    The name is taken for a short time, and for long only when the job is sent: what is away while
+    the job is sent may be away as well when the name is to be given back.
+    """
     try:
+        if not await queue.store.claim(name, message.id, SENDING.total_seconds()):
+            log.info("job waits already", job=message.task, key=message.key)
+            return False
         await queue.send(message)
     except BaseException:
-        if name:
+        with suppress(Exception):
             await queue.store.release(name, message.id)
         raise
-    enqueued(message.task)
+    try:
+        await queue.store.keep(name, message.id, LONGEST_KEY.total_seconds())
+    except Exception as error:  # noqa: BLE001 - the job is sent, whatever a store says
+        log.warning("key not kept", job=message.task, reason=type(error).__name__)
+    return True
 
 
 def key_of(message: Message) -> str | None:

@@ -18,7 +18,7 @@ from app.config import Settings
 from app.core import context, deadline
 from app.core.database import after_commit
 from app.core.discovery import import_submodules
-from app.core.jobs import Job, JobFailedError, Outbox, Retries, enqueue, task
+from app.core.jobs import Job, JobFailedError, Outbox, Retries, enqueue, port, task
 from app.core.jobs.attendance import LATE, enqueue_due, going_on, tick
 from app.core.jobs.message import LONGEST_ID, Message, id_of
 from app.core.jobs.outbox import OUTBOXES
@@ -215,6 +215,25 @@ async def test_a_key_keeps_others_away_until_its_job_runs(jobs: Collected) -> No
     assert len(jobs.waiting) == 2
     await jobs.run_all()
     await enqueue(count.options(key="a"), 3)
+    assert len(jobs.waiting) == 1
+
+
+async def test_a_key_is_free_soon_when_its_job_was_never_sent(
+    jobs: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @task
+    async def count() -> None: ...
+
+    async def fail(*_: object) -> None:
+        raise ConnectionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(port, "SENDING", timedelta())
+        patched.setattr(jobs, "send", fail)
+        patched.setattr(jobs.store, "release", fail)
+        with pytest.raises(ConnectionError):
+            await enqueue(count.options(key="a"))
+    await enqueue(count.options(key="a"))
     assert len(jobs.waiting) == 1
 
 

@@ -19,7 +19,13 @@ class Store(Protocol):
     """What is remembered about jobs besides the jobs; it is forgotten after some time."""
 
     async def claim(self, name: str, owner: str, seconds: float) -> bool:
-        """Take a name that nobody has; it is free again after a time, or when it is released."""
+        """Take a name that nobody has; it is free again after a time, or when it is released.
+
+        Whoever has it may ask again, and is told that it is theirs.
+        """
+
+    async def keep(self, name: str, owner: str, seconds: float) -> None:
+        """Have a name for so long from now on, if it is still the owner's."""
 
     async def release(self, name: str, owner: str) -> None:
         """Give a name back that one has."""

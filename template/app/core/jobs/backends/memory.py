@@ -12,11 +12,16 @@ class MemoryStore:
         self._kept: dict[str, tuple[str, float]] = {}
 
     async def claim(self, name: str, owner: str, seconds: float) -> bool:
-        """Take a name that nobody has."""
-        if await self.get(name) is not None:
-            return False
+        """Take a name that nobody has; asked a second time, it is still the owner's."""
+        if (found := await self.get(name)) is not None:
+            return found == owner
         await self.put(name, owner, seconds)
         return True
+
+    async def keep(self, name: str, owner: str, seconds: float) -> None:
+        """Have a name for longer."""
+        if await self.get(name) == owner:
+            await self.put(name, owner, seconds)
 
     async def release(self, name: str, owner: str) -> None:
         """Give a name back that one has."""

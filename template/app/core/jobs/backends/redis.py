@@ -12,6 +12,10 @@ SILENT_SECONDS = 20.0
 _RELEASE = (
     "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 )
+_KEEP = (
+    "if redis.call('GET', KEYS[1]) == ARGV[1] then"
+    " return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
+)
 
 
 def key(*names: str) -> str:
@@ -33,6 +37,11 @@ class RedisStore:
             return bool(await redis.get(place) == owner.encode())
 
         return await link.ask(take)
+
+    async def keep(self, name: str, owner: str, seconds: float) -> None:
+        """Have a name for longer, if it is still the owner's."""
+        lifetime = _milliseconds(seconds)
+        await link.ask(lambda redis: redis.eval(_KEEP, 1, key(name), owner, lifetime))
 
     async def release(self, name: str, owner: str) -> None:
         """Give a name back that one has."""
