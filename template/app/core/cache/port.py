@@ -42,10 +42,10 @@ MOST_SECONDS = 30 * 86_400
 LEASE_SECONDS = 5.0
 """How long the others wait for the one who computes a value; then they do it themselves.
 
-After so long, too, somebody else may keep what he computes in place of one who has died.
+After so long, too, others may keep what they compute in place of one who has died.
 """
 LONGEST_LEASE_SECONDS = 600.0
-"""Who computes for longer than that hangs, and keeps others from keeping theirs no more."""
+"""How long a lease is renewed: who computes for longer hangs, and others may keep their value."""
 LONGEST_NAME = 200
 _ANYTHING = TypeAdapter[Any](Any)
 _TAGGED = b"\x01"
