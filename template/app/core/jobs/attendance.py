@@ -28,12 +28,13 @@ LATE = timedelta(seconds=CLAIMED_SECONDS / 2)
 _AGAIN_SECONDS = 0.5
 
 
-async def tick(queue: Queue, since: dict[str, datetime]) -> None:
+async def tick(queue: Queue, since: dict[str, datetime], claimer: str) -> None:
     """Wait for the next time of any schedule, and enqueue what is due then.
 
     Args:
         queue: where to.
         since: for each task, after when its times count; moved on once it is enqueued.
+        claimer: who claims the times; the same when it is tried again.
     """
     now = utc_now()
     coming = {
@@ -46,25 +47,28 @@ async def tick(queue: Queue, since: dict[str, datetime]) -> None:
     now = max(moment, utc_now())
     for name, time in coming.items():
         if time <= now:
-            await enqueue_due(queue, name, time)
+            await enqueue_due(queue, name, time, claimer)
             since[name] = now
 
 
-async def enqueue_due(queue: Queue, name: str, moment: datetime) -> bool:
+async def enqueue_due(queue: Queue, name: str, moment: datetime, claimer: str) -> bool:
     """Enqueue a task for a time of its schedule, unless another process has.
+
+    What this one has claimed by an earlier try, of which it never heard, is its own.
 
     Returns:
         Whether this one did.
     """
     task = TASKS[name]
-    identifier, claimer = id_of(name, moment), uuid4().hex
+    identifier = id_of(name, moment)
     if not await queue.store.claim(f"tick:{identifier}", claimer, CLAIMED_SECONDS):
         return False
     message = Message(id=identifier, task=name, arguments=task.dump(), once=task.once)
     try:
         await queue.send(message)
     except BaseException:
-        await queue.store.release(f"tick:{identifier}", claimer)
+        with suppress(Exception):
+            await queue.store.release(f"tick:{identifier}", claimer)
         raise
     port.enqueued(name)
     return True
@@ -73,9 +77,10 @@ async def enqueue_due(queue: Queue, name: str, moment: datetime) -> bool:
 async def keep_time(queue: Queue) -> None:
     """Enqueue what is due, for ever."""
     since: dict[str, datetime] = {}
+    claimer = uuid4().hex
     while any(task.schedule for task in TASKS.values()):
         try:
-            await tick(queue, since)
+            await tick(queue, since, claimer)
         except Exception:
             log.exception("what was due is not enqueued")
             await asyncio.sleep(1)

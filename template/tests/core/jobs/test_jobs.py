@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -19,7 +20,7 @@ from app.core import context, deadline
 from app.core.database import after_commit
 from app.core.discovery import import_submodules
 from app.core.jobs import Job, JobFailedError, Outbox, Retries, enqueue, port, task
-from app.core.jobs.attendance import LATE, enqueue_due, going_on, tick
+from app.core.jobs.attendance import LATE, enqueue_due, going_on, keep_time, tick
 from app.core.jobs.message import LONGEST_ID, Message, id_of
 from app.core.jobs.outbox import OUTBOXES
 from app.core.jobs.piece import piece
@@ -457,10 +458,10 @@ async def test_what_is_due_is_enqueued_once(jobs: Collected) -> None:
     TASKS[often.name] = often
     start = datetime.now(UTC) - timedelta(seconds=5)
     since, due = {often.name: start}, parse_schedule(timedelta(seconds=1)).after(start)
-    await tick(jobs, since)
-    await tick(jobs, {often.name: start})
-    assert await enqueue_due(jobs, often.name, due) is False
-    await tick(jobs, since)
+    await tick(jobs, since, "one")
+    await tick(jobs, {often.name: start}, "other")
+    assert await enqueue_due(jobs, often.name, due, "other") is False
+    await tick(jobs, since, "one")
     assert len({message.id for message in jobs.waiting}) == len(jobs.waiting) == 2
 
 
@@ -480,10 +481,35 @@ async def test_what_could_not_be_enqueued_in_time_is_enqueued_late(
     with monkeypatch.context() as patched:
         patched.setattr(jobs, "send", _failing_after(1, jobs))
         with pytest.raises(ConnectionError):
-            await tick(jobs, since)
-    await tick(jobs, since)
+            await tick(jobs, since, "one")
+    await tick(jobs, since, "one")
     due = parse_schedule(timedelta(seconds=1)).after(start)
     assert [message.id for message in jobs.waiting] == [id_of(name, due) for name in TASKS]
+
+
+async def test_what_was_claimed_unheard_is_enqueued_by_the_next_try(
+    jobs: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @task(schedule=timedelta(seconds=1))
+    async def often() -> None: ...
+
+    TASKS.clear()
+    TASKS[often.name] = often
+    unheard: list[str] = []
+    claim = jobs.store.claim
+
+    async def claim_unheard(name: str, owner: str, seconds: float) -> bool:
+        answer = await claim(name, owner, seconds)
+        if not unheard:
+            unheard.append(name)
+            raise ConnectionError
+        return answer
+
+    monkeypatch.setattr(jobs.store, "claim", claim_unheard)
+    async with asyncio.timeout(SOON.total_seconds()), going_on(partial(keep_time, jobs)):
+        while not jobs.waiting:  # noqa: ASYNC110 - nobody here is told
+            await asyncio.sleep(0.02)
+    assert unheard == [f"tick:{jobs.waiting[0].id}"]
 
 
 async def test_what_was_due_long_ago_is_skipped(jobs: Collected) -> None:
@@ -492,7 +518,7 @@ async def test_what_was_due_long_ago_is_skipped(jobs: Collected) -> None:
 
     TASKS.clear()
     TASKS[often.name] = often
-    await tick(jobs, {often.name: datetime.now(UTC) - timedelta(days=1)})
+    await tick(jobs, {often.name: datetime.now(UTC) - timedelta(days=1)}, "one")
     assert jobs.waiting[0].id > id_of(often.name, datetime.now(UTC) - 1.1 * LATE)
 
 
