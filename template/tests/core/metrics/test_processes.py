@@ -14,13 +14,15 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 from app.core.metrics.processes import counted_together, directory, everybody
+from app.core.server import HANGING_SECONDS
 from tests.core.metrics.scraping import Figures
 from tests.core.migrating import as_environment
 from tests.core.plugin import Addresses
 from tests.core.serving import Server, running
 
 AT_ONCE = 8
-PATIENCE = 60
+PATIENCE = 2 * HANGING_SECONDS
+"""Longer than the server waits for a process that was killed just when it was asked."""
 ROUTE = "/api/v1/seen"
 
 
