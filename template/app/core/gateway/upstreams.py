@@ -257,12 +257,12 @@ class Connected:
             raise ServiceUnavailableError(
                 f"{self.name} does not answer", retry_after=ceil(error.retry_after)
             ) from error
+        except (ClientConnectorError, ConnectionTimeoutError) as error:
+            self._failed(error, Outcome.FAILED, started)
+            raise ServiceUnavailableError(f"{self.name} cannot be reached") from error
         except TimeoutError as error:
             self._failed(error, Outcome.TIMED_OUT, started)
             raise DeadlineExceededError(f"{self.name} did not answer in time") from error
-        except ClientConnectorError as error:
-            self._failed(error, Outcome.FAILED, started)
-            raise ServiceUnavailableError(f"{self.name} cannot be reached") from error
         except (ClientError, OSError, ValueError) as error:
             self._failed(error, Outcome.FAILED, started)
             raise ExternalServiceError(f"{self.name} has not answered properly") from error

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from socket import socket
 
 import pytest
 from httpx2 import Client
@@ -38,7 +40,20 @@ def upstream() -> Iterator[Upstream]:
 
 
 @pytest.fixture(scope="session")
-def gateway_server(addresses: Addresses, upstream: Upstream) -> Iterator[Server]:
+def full_port() -> Iterator[int]:
+    """Of a server that accepts nobody, with its queue full: a connection to it takes for ever."""
+    with socket() as server, ExitStack() as waiting:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for _ in range(2):
+            caller = waiting.enter_context(socket())
+            caller.setblocking(False)
+            caller.connect_ex(server.getsockname())
+        yield server.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def gateway_server(addresses: Addresses, upstream: Upstream, full_port: int) -> Iterator[Server]:
     url, raw = f"http://127.0.0.1:{upstream.port}", f"http://127.0.0.1:{upstream.raw_port}"
     dead = f"http://127.0.0.1:{free_port()}"
     table = {
@@ -50,6 +65,11 @@ def gateway_server(addresses: Addresses, upstream: Upstream) -> Iterator[Server]
         "hasty": {"url": url, "timeout": HASTY_SECONDS, "breaker_failures": 1000},
         "slow": {"url": raw, "timeout": 0.2, "breaker_failures": 1000},
         "dead": {"url": dead, "breaker_failures": 1000},
+        "full": {
+            "url": f"http://127.0.0.1:{full_port}",
+            "connect_timeout": 0.2,
+            "breaker_failures": 1000,
+        },
         "unknown": {"url": "http://no-such-host.invalid", "breaker_failures": 1000},
         "narrow": {
             "url": url,

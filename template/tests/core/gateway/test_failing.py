@@ -108,7 +108,7 @@ def test_time_that_the_caller_takes_is_not_the_upstream_s(gateway: Gateway) -> N
     assert (answer.status_code, answer.json()) == (200, {"size": 8})
 
 
-@pytest.mark.parametrize("name", ["dead", "unknown"])
+@pytest.mark.parametrize("name", ["dead", "full", "unknown"])
 def test_no_connection(gateway: Gateway, name: str) -> None:
     answer = gateway.client.post(f"/{name}/x", content=b"x")
     assert (answer.status_code, answer.json()["code"]) == (503, "service_unavailable")
