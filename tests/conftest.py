@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,7 +12,7 @@ import pytest
 from tests.support.figures import FIGURE, Figure
 from tests.support.matrix import Matrix
 from tests.support.render import Renderer
-from tests.support.results import Results
+from tests.support.results import Keeping, Results
 from tests.support.services import Services
 from tests.support.template import Template
 
@@ -36,20 +36,26 @@ def place() -> Iterator[Path]:
         yield Path(directory).resolve()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep results where they all arrive, not in the processes that make them."""
+    if hasattr(config, "workerinput"):
+        return
+    services = _services()
+    keeping = Keeping(Results(services), lambda: services.wanted(os.environ.get("AXES")))
+    config.pluginmanager.register(keeping)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Count combinations and services, and name each test that could not run."""
-    template = Template()
-    matrix, renderer = Matrix(template), Renderer(template)
-    services = Services(matrix, renderer)
-    all_wanted = services.wanted(os.environ.get("AXES"))
-    wanted = [service.name for service in all_wanted]
+    services = _services()
+    matrix, renderer = services.matrix, services.renderer
+    wanted = [service.name for service in services.wanted(os.environ.get("AXES"))]
     reports: Reports = [
         report
         for outcome in ("passed", "failed", "skipped")
         for report in terminalreporter.stats.get(outcome, [])
         if isinstance(report, pytest.TestReport)
     ]
-    Results(services).keep(all_wanted, reports)
     files = [int(str(value)) for value in _noted("contents", reports)]
     run = set(map(str, _noted("service", [report for report in reports if report.passed])))
     legal = matrix.count()
@@ -73,6 +79,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line(f"{len(skipped)} tests could not run")
     for line in skipped:
         terminalreporter.write_line(f"  {line}")
+
+
+@cache
+def _services() -> Services:
+    template = Template()
+    return Services(Matrix(template), Renderer(template))
 
 
 def _noted(name: str, reports: Reports) -> Iterator[Any]:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.matrix import Matrix
 from tests.support.render import Renderer
-from tests.support.results import TESTS, WHOLE, Results
+from tests.support.results import TESTS, WHOLE, Keeping, Results
 from tests.support.services import Service, Services
 from tests.support.template import Template
 
@@ -59,3 +59,20 @@ def test_what_was_run_in_part_is_run_again(tmp_path: Path) -> None:
     assert results.without_passed([SERVICE]) == [SERVICE]
     results.keep([SERVICE], [first])
     assert results.without_passed([SERVICE]) == []
+
+
+def test_a_result_is_kept_when_its_test_has_ended(tmp_path: Path) -> None:
+    results = Results(SERVICES, tmp_path)
+    keeping = Keeping(results, lambda: [SERVICE])
+    for report in reports(SERVICE):
+        for when in "setup", "call", "teardown":
+            keeping.pytest_runtest_logreport(_part(report, when))
+        result = results.of(SERVICE)
+        assert result is not None
+        assert sum(result.seconds.values()) == 6.0 * len(result.outcomes)
+    assert results.without_passed([SERVICE]) == []
+
+
+def _part(report: pytest.TestReport, when: str) -> pytest.TestReport:
+    data = report._to_json()
+    return pytest.TestReport._from_json({**data, "when": when})

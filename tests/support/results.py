@@ -10,9 +10,10 @@ import os
 import platform
 import subprocess
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,7 @@ class Results:
         self.services = services
         self.directory = directory or _cache() / "results"
         self._shared = _shared(services.template.root)
+        self._commit = _commit(services.template.root)
 
     def of(self, service: Service) -> Result | None:
         """Give the result of a service as it is now."""
@@ -97,15 +99,14 @@ class Results:
     def keep(self, services: Iterable[Service], reports: Iterable[pytest.TestReport]) -> None:
         """Keep what became of services in a run, beside what other tests have said of the same."""
         runs = _runs(reports)
-        commit = _commit(self.services.template.root)
         date = datetime.now(UTC).isoformat(timespec="seconds")
         for service in services:
             if (run := runs.get(service.name)) is None:
                 continue
-            before = self.of(service) or Result(service.name, commit, date, {}, {})
+            before = self.of(service) or Result(service.name, self._commit, date, {}, {})
             result = Result(
                 service.name,
-                commit,
+                self._commit,
                 date,
                 {**before.outcomes, **run.outcomes},
                 {**before.seconds, **run.seconds},
@@ -119,6 +120,34 @@ class Results:
         content = fingerprint(self.services.tree(service))
         key = hashlib.sha256(f"{content} {self._shared}".encode()).hexdigest()
         return self.directory / f"{key}.json"
+
+
+class Keeping:
+    """A plugin that keeps a test's result when it has ended, so that a broken run loses no more.
+
+    Args:
+        results: where to.
+        services: finds those that the run is about, if any of them is run.
+    """
+
+    def __init__(self, results: Results, services: Callable[[], Iterable[Service]]) -> None:
+        self._results = results
+        self._find = services
+        self._reports: dict[str, list[pytest.TestReport]] = defaultdict(list)
+
+    @cached_property
+    def _services(self) -> Mapping[str, Service]:
+        return {service.name: service for service in self._find()}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Gather a test's parts; the last one is that it is taken down."""
+        if not report.nodeid.startswith(f"{TESTS}::"):
+            return
+        self._reports[report.nodeid].append(report)
+        if report.when == "teardown":
+            reports = self._reports.pop(report.nodeid)
+            found = map(self._services.get, _runs(reports))
+            self._results.keep(filter(None, found), reports)
 
 
 def wanted(services: Services, environment: Mapping[str, str]) -> list[Service]:
