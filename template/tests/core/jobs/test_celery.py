@@ -1,7 +1,5 @@
 """What the service does besides Celery."""
 
-import os
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -24,16 +22,6 @@ from app.core.jobs.worker import work
 from app.core.redis import RedisAwayError, link
 from tests.core.plugin import with_changes
 from tests.core.redis.conftest import leading_to
-from tests.core.redis.servers import own_server
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if given := os.environ.get("TEST_REDIS_URL"):
-        yield given
-        return
-    with own_server(tmp_path_factory.mktemp("redis")) as server:
-        yield server.url
 
 
 class _Sent(Claiming):

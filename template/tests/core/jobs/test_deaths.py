@@ -1,7 +1,6 @@
 """Jobs that end their workers, counted in a real Redis."""
 
-import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import uuid4
 
@@ -15,18 +14,8 @@ from app.core.jobs.task import TASKS
 from app.core.redis import link
 from tests.core.jobs.collected import Collected
 from tests.core.redis.conftest import leading_to
-from tests.core.redis.servers import own_server
 
 SOON = timedelta(seconds=20)
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if given := os.environ.get("TEST_REDIS_URL"):
-        yield given
-        return
-    with own_server(tmp_path_factory.mktemp("redis")) as server:
-        yield server.url
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What is remembered about jobs, in a real Redis."""
 
-import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
@@ -14,18 +13,8 @@ from app.core.jobs.message import Message
 from app.core.jobs.port import LONGEST_KEY, SENDING, key_of, send
 from app.core.redis import RedisAwayError, link
 from tests.core.redis.conftest import leading_to
-from tests.core.redis.servers import own_server
 
 MESSAGE = Message(id="a", task="keyed", arguments={}, key="daily")
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if given := os.environ.get("TEST_REDIS_URL"):
-        yield given
-        return
-    with own_server(tmp_path_factory.mktemp("redis")) as server:
-        yield server.url
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The broker between the service and taskiq, on a real Redis."""
 
-import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
@@ -11,16 +10,6 @@ from app.config import Settings
 from app.core.jobs.backends.taskiq import GROUP, MOST_WORKERS, Delivery, StreamBroker
 from app.core.redis import link
 from tests.core.redis.conftest import leading_to
-from tests.core.redis.servers import own_server
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if given := os.environ.get("TEST_REDIS_URL"):
-        yield given
-        return
-    with own_server(tmp_path_factory.mktemp("redis")) as server:
-        yield server.url
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -30,7 +30,6 @@ from tests.core.jobs.tasks import begun, hang_at_first, note, note_once, take_a_
 from tests.core.migrating import as_environment
 from tests.core.plugin import Addresses, caller_of, with_changes
 from tests.core.redis.conftest import leading_to
-from tests.core.redis.servers import own_server
 
 PATIENCE = 60
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -93,15 +92,6 @@ class Workers:
             return all("worker ready" in log for log in logs)
 
         await until(ready)
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if given := os.environ.get("TEST_REDIS_URL"):
-        yield given
-        return
-    with own_server(tmp_path_factory.mktemp("redis")) as server:
-        yield server.url
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Fixtures of the tests on a real Redis."""
 
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from uuid import uuid4
@@ -13,16 +12,6 @@ from tests.core.plugin import with_changes
 from tests.core.redis.servers import Server, own_server
 
 Established = Callable[..., AbstractAsyncContextManager[None]]
-
-
-@pytest.fixture(scope="session")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Redis for all tests that leave it alone: TEST_REDIS_URL, or one of our own."""
-    if given := os.environ.get("TEST_REDIS_URL"):
-        yield given
-        return
-    with own_server(tmp_path_factory.mktemp("redis")) as server:
-        yield server.url
 
 
 @pytest.fixture

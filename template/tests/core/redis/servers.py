@@ -18,6 +18,16 @@ from tests.core.serving import free_port
 PATIENCE = 20
 
 
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis for all tests that leave it alone: TEST_REDIS_URL, or one of our own."""
+    if given := os.environ.get("TEST_REDIS_URL"):
+        yield given
+        return
+    with own_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
 def redis_program() -> str:
     """Find Redis on the PATH; skip the test when there is none."""
     found = shutil.which("redis-server", path=f"{os.environ['PATH']}:/usr/sbin")
