@@ -227,6 +227,8 @@ def test_own_tests(
     rendered.python(
         *("-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junit-xml={report}"),
         *("-o", "junit_logging=system-out"),
+        # As on a user's machine: each process that a test starts need not compile it all again.
+        PYTHONDONTWRITEBYTECODE="",
         **rendered.servers,
     )
     passed, skipped = outcomes(report)

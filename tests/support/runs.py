@@ -43,7 +43,7 @@ KEEP_SERVER = """
 import sys
 from pathlib import Path
 from app.core.development.flavour import local_server
-with local_server(Path(sys.argv[1])) as address:
+with local_server(Path(sys.argv[1]), durable=False) as address:
     print(address, flush=True)
     sys.stdin.read()
 """

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from sqlalchemy import URL, make_url
@@ -28,7 +29,8 @@ async def line_to(url: str) -> AsyncIterator[Line]:
     """Stand between the service and its database, whatever kind it is."""
     target = make_url(url)
     if target.drivername.startswith("sqlite"):
-        yield FileLine(target)
+        with TemporaryDirectory() as home:
+            yield FileLine(Path(home))
         return
     relay = Relay(target)
     await relay.mend()
@@ -39,20 +41,20 @@ async def line_to(url: str) -> AsyncIterator[Line]:
 class FileLine:
     """SQLite: the directory of the database's file is not there for a while."""
 
-    def __init__(self, target: URL) -> None:
-        original = Path(target.database or "")
-        self.directory = original.with_suffix("")
+    def __init__(self, home: Path) -> None:
+        self.directory = home / "there"
         self.directory.mkdir()
-        self.url = f"sqlite:///{self.directory / original.name}"
+        self.url = f"sqlite:///{self.directory / 'a.db'}"
 
     async def cut(self) -> None:
         """Rename the directory."""
-        self.directory.rename(self._away())
+        self.directory.rename(self._away)
 
     async def mend(self) -> None:
         """Rename it back."""
-        self._away().rename(self.directory)
+        self._away.rename(self.directory)
 
+    @property
     def _away(self) -> Path:
         return self.directory.with_suffix(".away")
 

@@ -9,10 +9,17 @@ from pathlib import Path
 from sqlalchemy import URL, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+HASTY = ("fsync", "synchronous_commit", "full_page_writes")
+"""Settings for which a server waits for the disk."""
+
 
 @contextmanager
-def local_server(directory: Path) -> Iterator[str]:
+def local_server(directory: Path, *, durable: bool = True) -> Iterator[str]:
     """Run a server whose data lives in `directory`; stop it with its last user.
+
+    Args:
+        directory: is made if need be.
+        durable: whether the data outlives a crash of the machine; without, all is much faster.
 
     Yields:
         The address of its maintenance database, over a Unix socket.
@@ -36,6 +43,9 @@ def local_server(directory: Path) -> Iterator[str]:
     directory.mkdir(parents=True, exist_ok=True)
     server = get_server(home)
     with server:
+        if not durable:
+            changes = (f"ALTER SYSTEM SET {name} = off;" for name in HASTY)
+            server.psql("".join((*changes, "SELECT pg_reload_conf();")))
         yield server.get_uri()
 
 
@@ -55,6 +65,20 @@ async def drop_database(server: str, name: str) -> None:
     engine = create_async_engine(_url(server), isolation_level="AUTOCOMMIT")
     async with engine.connect() as connection:
         await connection.execute(text(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
+    await engine.dispose()
+
+
+async def empty_database(server: str, name: str) -> None:
+    """Make a database as good as new, which takes a fraction of the time of a new one."""
+    own = "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_|^information_schema$'"
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"
+    engine = create_async_engine(_url(server).set(database=name))
+    async with engine.begin() as connection:
+        await connection.execute(text(f"{others} AND pid <> pg_backend_pid()"), {"name": name})
+        for schema in list(await connection.scalars(text(own))):
+            await connection.execute(text(f'DROP SCHEMA "{schema}" CASCADE'))
+        await connection.execute(text("CREATE SCHEMA public AUTHORIZATION pg_database_owner"))
+        await connection.execute(text("GRANT USAGE ON SCHEMA public TO PUBLIC"))
     await engine.dispose()
 
 

@@ -8,8 +8,16 @@ from sqlalchemy import make_url
 
 
 @contextmanager
-def local_server(directory: Path) -> Iterator[str]:
+def local_server(
+    directory: Path,
+    *,
+    durable: bool = True,
+) -> Iterator[str]:
     """Make the directory in which the databases lie.
+
+    Args:
+        directory: is made if need be.
+        durable: is always so here.
 
     Yields:
         An address in that directory.
@@ -26,6 +34,11 @@ async def create_database(server: str, name: str) -> str:
 async def drop_database(server: str, name: str) -> None:
     """Remove a database file with what belongs to it."""
     _remove(_file(server, name))
+
+
+async def empty_database(server: str, name: str) -> None:
+    """Make a database as good as new."""
+    await drop_database(server, name)
 
 
 def _remove(file: Path) -> None:
