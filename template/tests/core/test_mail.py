@@ -137,6 +137,9 @@ async def test_too_many_mails_are_not_kept(
     await outbox.finish()
     assert delivered == [MAIL]
     assert "too many wait" in logged()
+    outbox.put(MAIL)  # the first one waits no longer
+    await outbox.finish()
+    assert delivered == [MAIL, MAIL]
 
 
 async def test_without_the_application_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from app.config import Settings
@@ -71,6 +71,14 @@ async def test_raw_sql_writes_for_one_tenant() -> None:
 @pytest.mark.usefixtures("two_tenants")
 async def test_nobody_sees_nothing() -> None:
     assert await ids() == set()
+
+
+@pytest.mark.usefixtures("two_tenants")
+async def test_a_session_may_be_opened_before_it_is_known_for_whom() -> None:
+    async with HOME.session_context() as session:
+        await session.execute(select(func.now()))
+        with as_tenant(ONE):
+            assert set(await session.scalars(text("SELECT id FROM tenants"))) == {ONE}
 
 
 @pytest.mark.usefixtures("two_tenants")

@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI
 from httpx2 import AsyncClient
 from sqlalchemy import (
     Column,
+    ColumnElement,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -37,7 +38,7 @@ from sqlalchemy.orm import (
 
 from app.config import Settings
 from app.core.application import create_app
-from app.core.database.base import KEPT_FOR, OWNED
+from app.core.database.base import KEPT_FOR, OWNED, Entity
 from app.core.database.idempotency import IdempotencyKeys, _realm_prefix, once
 from app.core.database.layout import DATABASES
 from app.core.database.repository import Repository
@@ -153,6 +154,21 @@ async def test_statements_of_one_s_own_see_one_tenant(
     session: AsyncSession, statement: "object"
 ) -> None:
     assert set(await session.scalars(statement)) == {ONE}  # type: ignore[call-overload]
+
+
+def test_rules_of_other_mixins_hold_too() -> None:
+    rule = func.now() > Tenant.created_at
+
+    class Ruled(Entity):
+        @classmethod
+        def __visible_rows__(cls) -> Iterator[ColumnElement[bool]]:
+            yield rule
+
+    class Both(TenantOwned, Ruled):
+        """Neither of them is mapped."""
+
+    with across_tenants("test"):
+        assert list(Both.__visible_rows__()) == [rule]
 
 
 async def test_a_foreign_row_is_not_there(session: AsyncSession) -> None:

@@ -1,6 +1,8 @@
 """What the service does besides Celery."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -75,6 +77,25 @@ def test_a_job_has_time_to_be_begun_and_to_run(settings: Settings) -> None:
     limits = {"jobs_time_limit_seconds": 1000, "jobs_redelivery_seconds": 2000}
     with pytest.raises(SystemExit, match="must exceed twice the time limit"):
         work(with_changes(changed, **limits))
+
+
+def test_tasks_are_found_before_their_limits_are_looked_at(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @task(time_limit=timedelta(hours=10))
+    async def take_ten_hours() -> None:
+        raise AssertionError
+
+    def fail(*_: object) -> None:
+        raise AssertionError
+
+    name = take_ten_hours.name
+    monkeypatch.delitem(TASKS, name)
+    finding = partial(monkeypatch.setitem, TASKS, name, take_ten_hours)
+    monkeypatch.setattr("app.core.jobs.worker.find_tasks", finding)
+    monkeypatch.setattr("app.core.jobs.worker.BACKEND", replace(backend.BACKEND, work=fail))
+    with pytest.raises(SystemExit, match="the longest of which is 36000 s"):
+        work(leading_to(settings, "redis://localhost:6379/0", "test"))
 
 
 async def test_what_waits_for_its_time_waits_in_no_worker(

@@ -41,7 +41,6 @@ class InlineQueue:
         """Run a job in the background, at its time."""
         task = asyncio.create_task(self._run_in_time(message), context=Context())
         self._waiting.add(task)
-        task.add_done_callback(self._waiting.discard)
         task.add_done_callback(self._running.discard)
 
     async def look(self) -> Mapping[str, Any]:
