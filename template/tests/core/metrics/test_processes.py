@@ -1,11 +1,12 @@
 """Several processes of one server, seen from outside."""
 
+import asyncio
 import os
 import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,10 @@ import httpx2
 import pytest
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
+from app.config import Settings
+from app.core.metrics import measurements
 from app.core.metrics.processes import counted_together, directory, everybody
+from app.core.metrics.sources.base import Look
 from app.core.server import HANGING_SECONDS
 from tests.core.metrics.scraping import Figures
 from tests.core.migrating import as_environment
@@ -71,6 +75,21 @@ def asked(addresses: Addresses, temporary: Path) -> Iterator[Asked]:
 
 def counted(figures: Figures, **labels: str) -> float:
     return figures.sum("http_request_duration_seconds_count", **labels)
+
+
+async def test_a_process_that_is_not_asked_looks_by_itself(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = asyncio.Event()
+
+    @contextmanager
+    def source(*_: object) -> Iterator[Look]:
+        yield looked.set
+
+    monkeypatch.setattr(measurements, "SOURCES", [source])
+    monkeypatch.setattr(measurements, "directory", lambda: "of several processes")
+    async with measurements.measuring(settings), asyncio.timeout(PATIENCE):
+        await looked.wait()
 
 
 def test_the_requests_of_all_processes_are_added_up(asked: Asked) -> None:
