@@ -426,6 +426,7 @@ def resolve_compose(files: list[Path]) -> subprocess.CompletedProcess[str]:
     )
 
 
+@cache
 def has_compose() -> bool:
     """Whether the docker client and its Compose plug-in are installed."""
     if not shutil.which("docker"):
