@@ -374,6 +374,15 @@ async def test_an_unknown_tenant_may_be_refused(
         assert (await caller.get(ME)).status_code == 403
 
 
+async def test_who_is_refused_is_limited_too(
+    app: FastAPI, rolled_back: None, settings: Settings, issuer: Issuer
+) -> None:
+    changes = {"tenant_auto_create": False, "rate_limit_default": "1/minute"}
+    headers = bearer(issuer.token(tenant=str(uuid4())))
+    async with caller_of(create_app(with_changes(settings, **changes)), headers=headers) as caller:
+        assert [(await caller.get(ME)).status_code for _ in range(2)] == [403, 429]
+
+
 async def test_a_suspended_tenant_stays_out(client: AsyncClient) -> None:
     assert (await client.get(MINE)).status_code == 200
     for suspended, status in ((True, 403), (False, 200)):

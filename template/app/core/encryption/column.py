@@ -104,7 +104,6 @@ class _Attribute:
 
 def watch_models() -> None:
     """Have every model that has encrypted columns tell their values where they belong."""
-    event.listen(Mapper, "after_configured", _attributes.cache_clear)
     event.listen(Mapper, "mapper_configured", _watch)
 
 
