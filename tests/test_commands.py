@@ -16,7 +16,7 @@ import psutil
 import pytest
 import yaml
 
-from tests.support.runs import environment, free_port, running
+from tests.support.runs import COMMAND_SECONDS, environment, free_port, running
 from tests.support.template import ROOT
 from tests.support.worktree import IDENTITY, clone
 
@@ -88,7 +88,7 @@ def test_service_starts_stops_and_finds_its_data_again(
     command = ["make", "service", f"DIR={target}", f"PORT={port}"]
 
     with running([*command, f"ANSWERS={answers}"], repository, port, machine) as server:
-        server.wait_until("/ready")
+        server.wait_until("/ready", COMMAND_SECONDS)
         output = "\n".join(server.output)
         for path in ("/api/v1", "/docs", "/ready"):
             assert f"http://127.0.0.1:{port}{path}" in output
@@ -101,7 +101,7 @@ def test_service_starts_stops_and_finds_its_data_again(
     assert {name: str(recorded[name]) for name in given} == given
 
     with running(command, repository, port, machine) as server:
-        server.wait_until("/ready")
+        server.wait_until("/ready", COMMAND_SECONDS)
         names = [project["name"] for project in server.get("/api/v1/projects").json()["items"]]
         assert names == [NAME]
         server.stop(signal.SIGINT, group=True)

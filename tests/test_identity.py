@@ -78,7 +78,7 @@ def serving(service: Path, provider: Provider) -> Iterator[Running]:
 def ask(server: Running, token: str, path: str = ME) -> httpx2.Response:
     """Ask the service for something, with a token."""
     headers = {"Authorization": f"Bearer {token}"}
-    return httpx2.get(f"{server.url}{path}", headers=headers, timeout=10)
+    return httpx2.get(f"{server.url}{path}", headers=headers, timeout=60)
 
 
 def test_tokens_of_a_real_provider_are_accepted(service: Path, provider: Provider) -> None:
@@ -138,7 +138,7 @@ def test_development_needs_no_account(auth: str, place: Path) -> None:
             said = "\n".join(server.output)
             [tried] = re.findall(r'curl -H "Authorization: Bearer (\S+)" (\S+)', said)
             [others] = re.findall(r"http://\S+/token\?\S+", said)
-            tokens += [tried[0], httpx2.get(others).text.strip()]
+            tokens += [tried[0], httpx2.get(others, timeout=60).text.strip()]
             assert tried[1] == f"{server.url}{ME}"
             asked = [ask(server, token) for token in tokens]
             assert {answer.status_code for answer in asked} == {200}

@@ -399,12 +399,17 @@ def test_what_follows_from_an_alert_is_silent(
         for name, labels in (source, *others)
     ]
     with alertmanager(place_of(everything)) as url:
-        httpx2.post(f"{url}/alerts", json=sent).raise_for_status()
-        found = {
-            tuple(sorted(each["labels"].items())): bool(each["status"]["inhibitedBy"])
-            for each in httpx2.get(f"{url}/alerts").json()
-        }
-    assert [found[tuple(sorted(each["labels"].items()))] for each in sent] == [False, *silent]
+        httpx2.post(f"{url}/alerts", json=sent, timeout=60).raise_for_status()
+
+        def silenced() -> list[bool]:
+            found = {
+                tuple(sorted(each["labels"].items())): bool(each["status"]["inhibitedBy"])
+                for each in httpx2.get(f"{url}/alerts", timeout=60).json()
+            }
+            return [found[tuple(sorted(each["labels"].items()))] for each in sent]
+
+        # It hears of the alerts one after the other.
+        until("verdict", lambda: silenced() == [False, *silent])
 
 
 # --- Grafana ---
@@ -837,7 +842,10 @@ def prometheus(directory: Path, port: int) -> Iterator[str]:
         "web.listen-address": f"127.0.0.1:{own}",
     }
     with started([found, *(f"--{name}={value}" for name, value in options.items())]):
-        yield f"http://127.0.0.1:{own}/api/v1"
+        url = f"http://127.0.0.1:{own}"
+        # It listens before it has read its rules.
+        until("Prometheus", lambda: httpx2.get(f"{url}/-/ready").status_code == 200)
+        yield f"{url}/api/v1"
 
 
 def test_prometheus_reads_the_service_and_evaluates_every_rule(
@@ -849,7 +857,7 @@ def test_prometheus_reads_the_service_and_evaluates_every_rule(
     with prometheus(directory, port) as url:
 
         def ask(path: str, **parameters: str) -> Any:
-            return httpx2.get(f"{url}/{path}", params=parameters).json()["data"]
+            return httpx2.get(f"{url}/{path}", params=parameters, timeout=60).json()["data"]
 
         def evaluated() -> Any:
             groups = ask("rules")["groups"]

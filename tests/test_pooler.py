@@ -69,7 +69,7 @@ def pooler(address: str) -> Iterator[str]:
             yield f"postgresql://{url.username}@127.0.0.1:{port}/{url.database}"
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 @pytest.fixture

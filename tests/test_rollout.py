@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import aiohttp
+import httpx2
 import psutil
 import pytest
 
@@ -39,7 +40,7 @@ ANSWERS = {"database": "postgresql", "auth": "none", "redis": False}
 PROJECTS = "/api/v1/projects"
 REQUESTS = 5000
 CALLERS = 8
-PATIENCE_OF_UVICORN = 5.0
+PATIENCE, PATIENCE_OF_UVICORN = 60.0, 5.0
 """Seconds after which it replaces a process that says nothing, unless it is told otherwise."""
 
 LONGEST = 300.0
@@ -57,6 +58,9 @@ defaults
 frontend all
     bind 127.0.0.1:{port}
     default_backend replicas
+    acl few nbsrv(replicas) lt 3
+    monitor-uri /all-there
+    monitor fail if few
 
 backend replicas
     option httpchk GET /ready
@@ -90,7 +94,7 @@ def variables(service: Path, server: str) -> dict[str, str]:
         "LOG_LEVEL": "WARNING",
         "DB_POOL_SIZE": "4",
         "RATE_LIMIT_DEFAULT": "",
-        "SHUTDOWN_DRAIN_SECONDS": "1",
+        "SHUTDOWN_DRAIN_SECONDS": "3",
     }
 
 
@@ -117,7 +121,7 @@ def proxy(ports: list[int], directory: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def test_no_request_fails_while_replicas_are_replaced(
@@ -129,25 +133,36 @@ def test_no_request_fails_while_replicas_are_replaced(
         servers = [replicas.enter_context(replica(service, port, variables)) for port in ports]
         for server in servers:
             server.wait_until("/ready")
-        answers, seconds = asyncio.run(
-            under_load(url, lambda: replace_all(servers, service, variables, replicas))
-        )
+        wait_until_all_are_there(url)
+
+        def replace_all() -> None:
+            for server in servers:
+                port = int(server.url.rpartition(":")[2])
+                assert server.stop(signal.SIGTERM) in {0, -signal.SIGTERM}, server.output
+                replicas.enter_context(replica(service, port, variables)).wait_until("/ready")
+                # The proxy must have seen this one before it loses the next.
+                wait_until_all_are_there(url)
+
+        answers, seconds = asyncio.run(under_load(url, replace_all))
     figure(f"answers while three replicas are replaced: {dict(answers)} in {seconds:.0f} s")
     assert answers.keys() == {200, 201}
     assert answers.total() >= REQUESTS
     assert min(answers.values()) > REQUESTS / 10
 
 
-def replace_all(
-    servers: list[Running], service: Path, variables: Mapping[str, str], replicas: ExitStack
-) -> None:
-    """Replace one replica after the other, each when the one before is ready."""
-    for server in servers:
-        port = int(server.url.rpartition(":")[2])
-        assert server.stop(signal.SIGTERM) in {0, -signal.SIGTERM}, server.output
-        replicas.enter_context(replica(service, port, variables)).wait_until("/ready")
-        # The proxy looks every 100 ms: it must have seen this one before it loses the next.
-        time.sleep(1)
+def wait_until_all_are_there(url: str) -> None:
+    """Wait until the proxy, which looks every 100 ms, has found all replicas ready."""
+    end = time.monotonic() + PATIENCE
+    while not _all_are_there(url):
+        assert time.monotonic() < end, "the proxy does not find all replicas"
+        time.sleep(0.05)
+
+
+def _all_are_there(url: str) -> bool:
+    try:
+        return httpx2.get(f"{url}/all-there", timeout=10).status_code == 200
+    except httpx2.TransportError:
+        return False  # it does not listen yet
 
 
 async def under_load(url: str, action: Callable[[], None]) -> tuple[Counter[object], float]:

@@ -48,15 +48,15 @@ class Visitor(threading.Thread):
     def me(self, tokens: dict[str, str]) -> int:
         """Ask who one is."""
         headers = {"Authorization": f"Bearer {tokens['access_token']}"}
-        return httpx2.get(f"{self.url}/me", headers=headers, timeout=10).status_code
+        return httpx2.get(f"{self.url}/me", headers=headers, timeout=60).status_code
 
     def refresh(self, tokens: dict[str, str]) -> int:
         """Ask for new tokens."""
         body = {"refresh_token": tokens["refresh_token"]}
-        return httpx2.post(f"{self.url}/refresh", json=body, timeout=10).status_code
+        return httpx2.post(f"{self.url}/refresh", json=body, timeout=60).status_code
 
     def _post(self, path: str, **body: str) -> dict[str, str]:
-        answer = httpx2.post(f"{self.url}/{path}", json=body, timeout=10)
+        answer = httpx2.post(f"{self.url}/{path}", json=body, timeout=60)
         assert answer.status_code == 200, answer.text
         tokens: dict[str, str] = answer.json()
         return tokens

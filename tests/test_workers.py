@@ -41,9 +41,11 @@ async def prepare():
 
 async def store(number):
     async def die(queue, message):
-        if number % 2:
-            await send(queue, message)
-        os.kill(os.getpid(), signal.SIGKILL)
+        try:
+            if number % 2:
+                await send(queue, message)
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
 
     outbox._send_now = die
     async with started(settings):
@@ -97,6 +99,7 @@ def variables(tmp_path: Path) -> Iterator[dict[str, str]]:
         yield {
             **addresses,
             "REDIS_URL": f"redis://127.0.0.1:{port}/0",
+            "REDIS_TIMEOUT": "5",
             "JOBS_OUTBOX_SECONDS": "0.2",
             "LOG_FORMAT": "json",
         }

@@ -26,6 +26,8 @@ START_SECONDS = 60
 STOP_SECONDS = 60
 COMMAND_SECONDS = 900
 
+_CLAIMS: list[socket.socket] = []
+
 NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For calls without TLS: reading the trusted certificates would take longer than the call."""
 
@@ -274,13 +276,27 @@ def new_databases(directory: Path, server: str) -> dict[str, str]:
 def free_port() -> int:
     """Find a port on which nobody listens.
 
-    Not one of those that the system gives to connections: it may be given away until it is used.
+    Not one of those that the system gives to connections, or that containers are given: it may be
+    given away until it is used.
     """
     while True:
-        port = random.randrange(20_000, 32_000)  # noqa: S311
+        port = random.randrange(20_000, 26_000)  # noqa: S311
         with socket.socket() as probe, suppress(OSError):
+            _claim(port)
             probe.bind(("127.0.0.1", port))
             return port
+
+
+def _claim(port: int) -> None:
+    """Keep a port from other processes that look for one, until this one ends.
+
+    Raises:
+        OSError: another one has it.
+    """
+    claim = socket.socket(socket.AF_UNIX)
+    _CLAIMS.append(claim)
+    if sys.platform == "linux":
+        claim.bind(f"\0port-of-a-test-{port}")  # a name of Linux, which is gone with its process
 
 
 @dataclass
@@ -297,29 +313,28 @@ class Running:
     output: list[str] = field(default_factory=list)
     _reader: threading.Thread | None = None
 
-    def get(self, path: str, token: str = "") -> httpx2.Response:
+    def get(self, path: str, token: str = "", seconds: float = 60) -> httpx2.Response:
         """Ask for a path, signed in with a token if there is one."""
         return httpx2.get(
-            f"{self.url}{path}", headers=_signed_in(token), timeout=10, verify=NO_CERTIFICATES
+            f"{self.url}{path}", headers=_signed_in(token), timeout=seconds, verify=NO_CERTIFICATES
         )
 
     def post(self, path: str, body: Mapping[str, object], token: str = "") -> httpx2.Response:
         """Send a JSON body, signed in with a token if there is one."""
-        return httpx2.post(f"{self.url}{path}", json=body, headers=_signed_in(token), timeout=10)
+        return httpx2.post(f"{self.url}{path}", json=body, headers=_signed_in(token), timeout=60)
 
-    def wait_until(self, path: str) -> None:
+    def wait_until(self, path: str, seconds: float = START_SECONDS) -> None:
         """Wait until a path answers 200.
 
         Raises:
             AssertionError: the process ended, or did not answer in time.
         """
-        end = time.monotonic() + START_SECONDS
+        end = time.monotonic() + seconds
         while time.monotonic() < end and self.process.poll() is None:
-            try:
-                if self.get(path).status_code == 200:
+            with suppress(httpx2.TransportError):
+                if self.get(path, seconds=10).status_code == 200:
                     return
-            except httpx2.TransportError:
-                time.sleep(0.1)
+            time.sleep(0.1)
         raise AssertionError("\n".join([f"{path} does not answer 200", *self.output]))
 
     def stop(self, number: signal.Signals, *, group: bool = False) -> int:

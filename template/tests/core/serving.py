@@ -22,6 +22,8 @@ from tests.core.plugin import SIGNED_IN
 START_SECONDS = 30
 STOP_SECONDS = 30
 
+_CLAIMS: list[socket.socket] = []
+
 NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For calls without TLS: reading the trusted certificates would take longer than the call."""
 
@@ -91,10 +93,23 @@ def free_port() -> int:
     Not one of those that the system gives to connections: it may be given away until it is used.
     """
     while True:
-        port = random.randrange(20_000, 32_000)  # noqa: S311
+        port = random.randrange(20_000, 26_000)  # noqa: S311
         with socket.socket() as probe, suppress(OSError):
+            _claim(port)
             probe.bind(("127.0.0.1", port))
             return port
+
+
+def _claim(port: int) -> None:
+    """Keep a port from other processes that look for one, until this one ends.
+
+    Raises:
+        OSError: another one has it.
+    """
+    claim = socket.socket(socket.AF_UNIX)
+    _CLAIMS.append(claim)
+    if sys.platform == "linux":
+        claim.bind(f"\0port-of-a-test-{port}")  # a name of Linux, which is gone with its process
 
 
 def _read(server: Server) -> None:

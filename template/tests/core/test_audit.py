@@ -8,12 +8,15 @@ from app.core.application import create_app
 from app.core.audit import audit
 from app.core.auth import public, require_role
 from app.core.limits import rate_limit
+from app.core.limits.memory import BoundedStorage
 from tests.core.log import AuditLog
 from tests.core.plugin import SIGNED_IN, caller_of
 
 
 @pytest.fixture
-def service(settings: Settings) -> FastAPI:
+def service(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
+    standing_still = BoundedStorage(100, lambda: 1_800_000_000.5)  # no minute ends in a test
+    monkeypatch.setattr("app.core.limits.piece.build_storage", lambda _: standing_still)
     router = APIRouter()
     router.get("/admins", dependencies=[Depends(require_role("admin"))])(_nothing)
     router.get("/few", dependencies=[Depends(rate_limit("1/minute"))])(public(_open))

@@ -289,7 +289,7 @@ async def test_a_bad_token_is_told_of_and_a_missing_one_is_not(
 
 
 async def test_a_flood_without_a_token_is_slowed_down(settings: Settings) -> None:
-    app = create_app(with_changes(settings, rate_limit_default="2/minute"), routers=[router])
+    app = create_app(with_changes(settings, rate_limit_default="2/day"), routers=[router])
     async with caller_of(app, headers={}) as flood, caller_of(app) as known:
         statuses = [(await flood.get("/api/v1/closed")).status_code for _ in range(4)]
         assert statuses == [401, 401, 429, 429]

@@ -77,9 +77,9 @@ def build(settings: Settings, limit: str = "off") -> FastAPI:
     return create_app(changed, routers=[router, few, together])
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The time of all storages."""
+    """The time of all storages: no minute ends in the midst of a test."""
     clock = Clock()
     monkeypatch.setattr("app.core.limits.piece.build_storage", lambda _: BoundedStorage(9, clock))
     return clock

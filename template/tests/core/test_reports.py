@@ -97,8 +97,9 @@ def project() -> Iterator[Project]:
 
 
 async def test_unexpected_failures_are_reported_without_secrets(
-    settings: Settings, project: Project
+    settings: Settings, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("app.core.reports.piece.PATIENCE_SECONDS", 20)
     app = create_app(with_changes(settings, sentry_dsn=project.dsn), routers=[router])
     async with app.router.lifespan_context(app), caller_of(app, headers={}) as caller:
         headers = {"X-Request-ID": "of-the-request", "Cookie": "a=swordfish"}

@@ -1,9 +1,11 @@
 """What can only be seen from outside of the process."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 from app.config import Settings
 from tests.core.migrating import as_environment
 from tests.core.plugin import Addresses
-from tests.core.serving import running
+from tests.core.serving import START_SECONDS, running
 
 FIELDS = {"event", "level", "timestamp", "logger"}
 
@@ -36,7 +38,7 @@ class Life:
 @pytest.fixture(scope="module")
 def life(addresses: Addresses) -> Life:
     """Start a service, ask it for this and that, tell it to stop while a request is in flight."""
-    variables = environment(addresses, SHUTDOWN_DRAIN_SECONDS="1")
+    variables = environment(addresses, SHUTDOWN_DRAIN_SECONDS="30")
     with running(["-m", "tests.core.applications"], **variables) as server:
         ready = server.wait_until_ready()
         server.get("/no/such/path?token=hunter2", request_id="unknown-path")
@@ -49,6 +51,7 @@ def life(addresses: Addresses) -> Life:
         server.terminate()
         ready_at_the_end = server.get("/ready")
         caller.join()
+        server.process.send_signal(signal.SIGINT)  # Ctrl-C: nobody waits for the rest of the time
         server.wait()
     return Life(ready, ready_at_the_end, answers[0], server.log_lines(), "".join(server.output))
 
@@ -108,7 +111,11 @@ def test_staging_tells_what_production_will_refuse(life: Life) -> None:
 def test_the_service_itself_serves_with_several_processes(addresses: Addresses) -> None:
     variables = environment(addresses, WEB_CONCURRENCY="2", SHUTDOWN_DRAIN_SECONDS="0")
     with running(**variables) as server:
-        assert server.get("/ready").status_code == 200
+        assert server.wait_until_ready().status_code == 200
+        end = time.monotonic() + START_SECONDS
+        while sum("Started server process" in line for line in list(server.output)) < 2:
+            assert time.monotonic() < end, server.output
+            time.sleep(0.05)
         server.terminate()
         server.wait()
     events = [line["event"] for line in server.log_lines()]

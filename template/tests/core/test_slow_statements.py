@@ -4,6 +4,7 @@ from time import monotonic
 
 import pytest
 from fastapi import APIRouter
+from httpx2 import AsyncClient
 from sqlalchemy import text
 
 from app.config import Settings
@@ -37,7 +38,14 @@ async def test_a_statement_ends_in_time(
         async with database.observer.connect() as connection:
             if FLAVOUR.name == "mysql" and not getattr(connection.dialect, "is_mariadb", False):
                 pytest.skip("MySQL itself has no limit that covers every statement; MariaDB has")
-        began = monotonic()
-        answer = await caller.get(f"/api/v1{path}")
-        assert (answer.status_code, answer.json()["code"]) == (503, "service_unavailable")
-        assert 1 <= monotonic() - began < 3
+        seconds = [await _ask(caller, path)]
+        while min(seconds) >= 3 and len(seconds) < 3:  # the machine may have stood still
+            seconds.append(await _ask(caller, path))
+    assert 1 <= min(seconds) < 3
+
+
+async def _ask(caller: AsyncClient, path: str) -> float:
+    began = monotonic()
+    answer = await caller.get(f"/api/v1{path}")
+    assert (answer.status_code, answer.json()["code"]) == (503, "service_unavailable")
+    return monotonic() - began

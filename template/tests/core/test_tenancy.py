@@ -377,7 +377,7 @@ async def test_an_unknown_tenant_may_be_refused(
 async def test_who_is_refused_is_limited_too(
     app: FastAPI, rolled_back: None, settings: Settings, issuer: Issuer
 ) -> None:
-    changes = {"tenant_auto_create": False, "rate_limit_default": "1/minute"}
+    changes = {"tenant_auto_create": False, "rate_limit_default": "1/day"}
     headers = bearer(issuer.token(tenant=str(uuid4())))
     async with caller_of(create_app(with_changes(settings, **changes)), headers=headers) as caller:
         assert [(await caller.get(ME)).status_code for _ in range(2)] == [403, 429]

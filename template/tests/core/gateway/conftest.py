@@ -12,11 +12,13 @@ from httpx2 import Client
 from tests.core.gateway.upstream import Upstream, upstream_running
 from tests.core.migrating import as_environment
 from tests.core.plugin import MEMBER, Addresses
-from tests.core.serving import Server, free_port, running
+from tests.core.serving import Server, running
 
 ANSWER = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
-HASTY_SECONDS = 1
+HASTY_SECONDS = 2
 """How soon that upstream has to answer."""
+REST_SECONDS = 1
+"""How long the open breakers of fragile upstreams rest."""
 
 
 @dataclass(frozen=True)
@@ -53,18 +55,30 @@ def full_port() -> Iterator[int]:
 
 
 @pytest.fixture(scope="session")
-def gateway_server(addresses: Addresses, upstream: Upstream, full_port: int) -> Iterator[Server]:
+def dead_port() -> Iterator[int]:
+    """On which nobody listens, and nobody else can."""
+    with socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def gateway_server(
+    addresses: Addresses, upstream: Upstream, full_port: int, dead_port: int
+) -> Iterator[Server]:
     url, raw = f"http://127.0.0.1:{upstream.port}", f"http://127.0.0.1:{upstream.raw_port}"
-    dead = f"http://127.0.0.1:{free_port()}"
+    fragile = {"url": raw, "breaker_failures": 2, "breaker_rest": REST_SECONDS}
     table = {
         "app": {"url": url, "health": "/answer"},
         "public": {"url": f"{url}/base", "public": True},
         "talk": {"url": url, "public": True},
         "raw": {"url": raw, "timeout": 5, "breaker_failures": 1000},
-        "fragile": {"url": raw, "breaker_failures": 2, "breaker_rest": 0.5, "timeout": 0.3},
+        "fragile": {**fragile, "timeout": 5},
+        "hanging": {**fragile, "timeout": 0.3},
+        "fallen": {**fragile, "breaker_rest": 600},
         "hasty": {"url": url, "timeout": HASTY_SECONDS, "breaker_failures": 1000},
         "slow": {"url": raw, "timeout": 0.2, "breaker_failures": 1000},
-        "dead": {"url": dead, "breaker_failures": 1000},
+        "dead": {"url": f"http://127.0.0.1:{dead_port}", "breaker_failures": 1000},
         "full": {
             "url": f"http://127.0.0.1:{full_port}",
             "connect_timeout": 0.2,
@@ -76,8 +90,8 @@ def gateway_server(addresses: Addresses, upstream: Upstream, full_port: int) -> 
             "max_concurrent": 1,
             "max_sockets": 1,
             "max_body_bytes": 100_000,
-            "idle_timeout": 0.3,
         },
+        "idle": {"url": url, "max_concurrent": 1, "idle_timeout": 1},
         "terse": {"url": url, "max_message_bytes": 100_000},
     }
     variables = {
@@ -85,7 +99,7 @@ def gateway_server(addresses: Addresses, upstream: Upstream, full_port: int) -> 
         "ENVIRONMENT": "staging",
         "SHUTDOWN_DRAIN_SECONDS": "0",
         "SHUTDOWN_GRACE_SECONDS": "1",
-        "RATE_LIMIT_DEFAULT": "100000/minute",
+        "RATE_LIMIT_DEFAULT": "100000/day",
         "GATEWAY_UPSTREAMS": json.dumps(table),
         **as_environment(addresses),
     }

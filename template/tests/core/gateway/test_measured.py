@@ -27,8 +27,8 @@ def test_what_is_passed_on_is_measured(gateway: Gateway) -> None:
 
 def test_an_open_breaker_shows(gateway: Gateway) -> None:
     gateway.upstream.raw = b""
-    statuses = [gateway.client.get("/fragile/x").status_code for _ in range(3)]
+    statuses = [gateway.client.get("/fallen/x").status_code for _ in range(3)]
     assert statuses == [502, 502, 503]
     found = figures(gateway)
-    assert found.one("upstream_breaker_state", upstream="fragile") in (1, 2)
-    assert found.one(COUNT, upstream="fragile", outcome="refused") >= 1
+    assert found.one("upstream_breaker_state", upstream="fallen") in (1, 2)
+    assert found.one(COUNT, upstream="fallen", outcome="refused") >= 1

@@ -10,14 +10,14 @@ from tests.core.gateway.conftest import Gateway
 from tests.core.plugin import MEMBER
 
 
-def send(gateway: Gateway, raw: str) -> str:
+def send(gateway: Gateway, raw: str, patience: float = 10) -> str:
     """Send bytes as they are, say that no more come, and read everything that is answered."""
     url = urlsplit(gateway.server.url)
     address = (url.hostname or "", url.port or 0)
     with socket.create_connection(address, timeout=10) as connection:
         connection.sendall(raw.encode("latin-1"))
         received = b""
-        connection.settimeout(0.5)
+        connection.settimeout(patience)
         try:
             while part := connection.recv(65_536):
                 received += part
@@ -176,7 +176,7 @@ def test_an_upgrade_to_anything_but_a_websocket_is_none(gateway: Gateway) -> Non
     lines = ["Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"]
     raw = request("/services/app/x", *lines, method="GET")
     raw = raw.replace("Connection: close", "Connection: Upgrade, HTTP2-Settings")
-    assert "101" not in statuses(send(gateway, raw))
+    assert "101" not in statuses(send(gateway, raw, patience=0.5))
     for seen in gateway.upstream.seen:
         names = {name.lower() for name, _ in seen["headers"]}
         assert not names & {"upgrade", "http2-settings", "connection"}

@@ -54,7 +54,7 @@ async def test_the_end_is_passed_on_both_ways(gateway: Gateway, session: ClientS
 
 
 async def wait_until(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not reached():  # noqa: ASYNC110 - in another thread
             await asyncio.sleep(0.01)
 

@@ -641,7 +641,7 @@ async def test_what_misses_that_it_is_to_end_is_told_again() -> None:
         async with going_on(work):
             await asyncio.sleep(0)
 
-    ended, _ = await asyncio.wait([asyncio.create_task(block())], timeout=5)
+    ended, _ = await asyncio.wait([asyncio.create_task(block())], timeout=20)
     assert missed
     assert ended
 

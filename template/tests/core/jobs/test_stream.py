@@ -16,7 +16,7 @@ from tests.core.redis.conftest import leading_to
 async def broker(settings: Settings, redis_url: str) -> AsyncIterator[StreamBroker]:
     """A broker of a worker, to which every other one seems dead at once."""
     prefix = f"test:{uuid4().hex[:12]}"
-    async with link.established(leading_to(settings, redis_url, prefix, redis_timeout=1)):
+    async with link.established(leading_to(settings, redis_url, prefix)):
         broker = StreamBroker(silence=0)
         broker.read_by(link.client)
         await broker._join()

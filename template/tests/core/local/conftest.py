@@ -43,12 +43,17 @@ def own_databases(new_databases: NewDatabases) -> Iterator[Addresses]:
         yield made
 
 
+GRACE_SECONDS = 120
+PATIENT = {"db_pool_timeout": 30, "auth_refresh_grace_seconds": GRACE_SECONDS}
+"""Settings for many callers at once, some of whom wait long for their turn."""
+
+
 @pytest.fixture
 async def crowd(
     app: FastAPI, own_databases: Addresses, settings: Settings, mailbox: Mailbox
 ) -> AsyncIterator[People]:
     """Users of a service of their own, whose transactions are real."""
-    service = create_app(with_changes(settings, **own_databases, db_pool_timeout=30))
+    service = create_app(with_changes(settings, **own_databases, **PATIENT))
     async with service.router.lifespan_context(service), caller_of(service, headers={}) as caller:
         yield People(caller, mailbox)
 

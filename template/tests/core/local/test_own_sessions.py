@@ -15,6 +15,7 @@ from app.core.auth.local.models import HOME, UserSession
 from app.core.auth.local.realms.realm import entered, everywhere
 from app.core.database.types import utc_now
 from tests.core.issuing.base import Issuer, bearer
+from tests.core.local.conftest import GRACE_SECONDS
 from tests.core.local.people import AUTH, PASSWORD, People, Tokens, account
 from tests.core.local.realms.realm import realm_of
 
@@ -98,7 +99,7 @@ async def test_a_hundred_refreshes_at_once_give_one_pair(crowd: People) -> None:
 async def test_a_thief_at_the_same_time_gets_nothing_and_is_noticed(crowd: People) -> None:
     tokens = await crowd.signed_in()
     await asyncio.gather(*(crowd.refresh(tokens) for _ in range(5)))
-    await age(11)
+    await age(GRACE_SECONDS + 1)
     answers = await asyncio.gather(*(crowd.refresh(tokens) for _ in range(5)))
     assert {answer.status_code for answer in answers} == {401}
     assert await stored(tokens) is None

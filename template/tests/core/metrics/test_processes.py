@@ -93,9 +93,15 @@ async def test_a_process_that_is_not_asked_looks_by_itself(
 
 
 def test_the_requests_of_all_processes_are_added_up(asked: Asked) -> None:
-    figures = asked.scrape()
-    assert counted(figures, route=ROUTE, status="200") == counted(figures) == asked.requests
-    assert figures.one("http_requests_in_progress") == 0
+    end = time.monotonic() + PATIENCE
+    while True:  # a request is counted after its answer, and gauges are set every few seconds
+        figures = asked.scrape()
+        seen = (counted(figures), figures.one("http_requests_in_progress"))
+        if seen == (asked.requests, 0):
+            break
+        assert time.monotonic() < end, seen
+        time.sleep(0.1)
+    assert counted(figures, route=ROUTE, status="200") == asked.requests
     buckets = figures.all("http_request_duration_seconds_bucket", route=ROUTE)
     assert max(buckets) == asked.requests
 

@@ -30,7 +30,7 @@ async def test_requests_are_counted_by_the_template_of_their_route(
     assert figures.one(COUNT, method="GET", route=route, status="200") == 2
     assert figures.one(COUNT, method="GET", route=route, status="500") == 1
     assert figures.one(COUNT, method="DELETE", status="405") == 1
-    assert 0 < figures.one("http_request_duration_seconds_sum", status="200") < 5
+    assert 0 < figures.one("http_request_duration_seconds_sum", status="200") < 60
 
 
 async def test_callers_cannot_make_series(caller: AsyncClient) -> None:
@@ -50,7 +50,7 @@ async def test_probes_and_scrapes_are_not_measured(caller: AsyncClient) -> None:
 async def test_requests_in_progress_are_counted(caller: AsyncClient, settings: Settings) -> None:
     assert (await scrape(caller)).one("http_requests_in_progress") == 0
     waiting = asyncio.create_task(caller.get(f"{settings.api_v1_str}/waiting"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while (await scrape(caller)).one("http_requests_in_progress") != 1:  # noqa: ASYNC110
             await asyncio.sleep(0)
     waiting.cancel()

@@ -13,7 +13,7 @@ from app.core.metrics import worker
 from tests.core.plugin import with_changes
 from tests.core.serving import free_port
 
-SOON = 2.0
+SOON = 20.0
 
 
 @contextmanager
@@ -65,7 +65,10 @@ def test_the_silent_are_hung_up_on(settings: Settings, monkeypatch: pytest.Monke
         assert is_hung_up(silent)
 
 
-def test_no_more_are_served_at_once_than_a_few(settings: Settings) -> None:
+def test_no_more_are_served_at_once_than_a_few(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker._Handler, "timeout", 60)
     with listening(settings) as port:
         with ExitStack() as callers:
             few = [callers.enter_context(calling(port)) for _ in range(worker.MOST_AT_ONCE)]

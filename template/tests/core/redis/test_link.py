@@ -119,8 +119,8 @@ async def test_who_accepts_and_never_answers_is_not_waited_for(
         for _ in range(500):
             with pytest.raises(RedisAwayError):
                 await link.ask(lambda redis: redis.ping())
-        # Three have waited, each for 0.1 s at most.
-        assert clock() - started < PATIENCE / 10
+        # Three have waited, each for 0.1 s at most; all would take 50 s.
+        assert clock() - started < PATIENCE
         assert await status(app) == (200, "degraded")
     assert len(taken) <= 10
     for _, writer in taken:
@@ -140,9 +140,7 @@ async def test_without_an_address_it_is_degraded(settings: Settings) -> None:
 async def test_more_questions_than_connections_wait_for_each_other(
     settings: Settings, redis_url: str, prefix: str
 ) -> None:
-    async with link.established(
-        leading_to(settings, redis_url, prefix, redis_max_connections=3, redis_timeout=2)
-    ):
+    async with link.established(leading_to(settings, redis_url, prefix, redis_max_connections=3)):
         key = link.key("n")
         asked = (link.ask(lambda redis: redis.incr(key)) for _ in range(200))
         assert sorted(await asyncio.gather(*asked)) == list(range(1, 201))

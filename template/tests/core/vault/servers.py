@@ -66,7 +66,7 @@ class Vault:
     @property
     def root(self) -> hvac.Client:
         """A client that may do everything."""
-        return hvac.Client(url=self.address, token=self.token, timeout=5)
+        return hvac.Client(url=self.address, token=self.token, timeout=30)
 
     def start(self) -> None:
         """Start it; whoever asks waits until it answers."""
@@ -101,7 +101,7 @@ class Vault:
         """Open it."""
         self.root.sys.submit_unseal_key(self.key)
         end = time.monotonic() + PATIENCE
-        while httpx2.get(f"{self.address}/v1/sys/health").status_code != 200:
+        while httpx2.get(f"{self.address}/v1/sys/health", timeout=30).status_code != 200:
             assert time.monotonic() < end, "Vault does not become active"
             time.sleep(0.02)
 

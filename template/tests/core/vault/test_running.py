@@ -24,7 +24,7 @@ from tests.core.vault.accounts import Account, account_of, forget_refused_connec
 from tests.core.vault.conftest import Lines, enter
 from tests.core.vault.servers import Place, Vault, new_place
 
-PATIENCE = 15
+PATIENCE = 30
 
 
 async def until(happens: Callable[[], bool | Awaitable[bool]]) -> None:
@@ -252,7 +252,7 @@ async def test_a_token_that_ends_is_announced_and_its_values_stay(
     place: Place, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = place.vault.root.auth.token.create(
-        policies=[place.path], ttl="2s", explicit_max_ttl="2s", no_parent=True
+        policies=[place.path], ttl="6s", explicit_max_ttl="6s", no_parent=True
     )
     for name in ("VAULT_ROLE_ID", "VAULT_SECRET_ID"):
         monkeypatch.delenv(name)

@@ -200,9 +200,9 @@ def test_a_service_whose_vault_says_nothing_ends_in_time_with_one_line(
         check=False,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
     )
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
     line = f"configuration: Vault at {address} does not answer: start it, or mend VAULT_ADDR\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", line)
 
