@@ -1,5 +1,6 @@
 """What has passed is known the next time, and what has not is run again."""
 
+import json
 from pathlib import Path
 from typing import Literal
 
@@ -50,6 +51,22 @@ def test_what_has_failed_is_run_again(when: str, tmp_path: Path) -> None:
     results = Results(SERVICES, tmp_path)
     results.keep([SERVICE], reports(SERVICE, "failed", when=when))
     assert results.without_passed([SERVICE]) == [SERVICE]
+
+
+def test_the_last_result_of_another_content_is_known(tmp_path: Path) -> None:
+    results = Results(SERVICES, tmp_path)
+    results.keep([SERVICE], reports(SERVICE))
+    [file] = tmp_path.iterdir()
+    now = json.loads(file.read_text("utf-8"))
+    file.unlink()
+    for number, date in enumerate(("2026-01-02", "2026-01-03", "2026-01-01")):
+        earlier = {**now, "date": date, "commit": date}
+        (tmp_path / f"{number}.json").write_text(json.dumps(earlier), "utf-8")
+    assert results.of(SERVICE) is None
+    last = results.last(SERVICE)
+    assert last is not None
+    assert last.commit == "2026-01-03"
+    assert results.last(OTHER) is None
 
 
 def test_what_was_run_in_part_is_run_again(tmp_path: Path) -> None:

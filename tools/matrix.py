@@ -36,7 +36,7 @@ NAMES = {1: "values", 2: "pairs", 3: "triples"}
 
 
 class Report:
-    """What the page shows.
+    """What the page shows: the newest result of each service, with the commit that it is of.
 
     Args:
         services: of the template.
@@ -50,7 +50,7 @@ class Report:
     def sets(self) -> list[tuple[str, list[tuple[Service, Result | None]]]]:
         """Give the sets of services, each service with its result."""
         return [
-            (title, [(each, self.results.of(each)) for each in self.services.wanted(axes)])
+            (title, [(each, self.results.last(each)) for each in self.services.wanted(axes)])
             for title, axes in SETS.items()
         ]
 
@@ -64,7 +64,7 @@ class Report:
         found: dict[tuple[object, ...], dict[tuple[object, ...], Result | None]] = {}
         for service in self.services.crossed(CORE.split()):
             row = found.setdefault(_of(service.answers, ROWS), {})
-            row[_of(service.answers, COLUMNS)] = self.results.of(service)
+            row[_of(service.answers, COLUMNS)] = self.results.last(service)
         return found
 
     def kept(

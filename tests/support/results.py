@@ -91,6 +91,16 @@ class Results:
         except FileNotFoundError:
             return None
 
+    def last(self, service: Service) -> Result | None:
+        """Give the newest result of a service by this name, of whatever content."""
+        return self.of(service) or self._newest.get(service.name)
+
+    @cached_property
+    def _newest(self) -> Mapping[str, Result]:
+        files = self.directory.glob("*.json")
+        results = [Result(**json.loads(file.read_text("utf-8"))) for file in files]
+        return {each.service: each for each in sorted(results, key=lambda each: each.date)}
+
     def without_passed(self, services: Iterable[Service]) -> list[Service]:
         """Leave out those that have passed as they are now."""
         found = ((each, self.of(each)) for each in services)
