@@ -21,11 +21,6 @@ from tests.support.vaults import ROOT_TOKEN, stored, vault_server
 AUTH = "/api/v1/auth"
 EMAIL = "ada@example.com"
 PASSWORD = "a passphrase nobody knows"  # noqa: S105
-ROTATE = """
-from app.core.secrets.vault import rotate
-rotate.READERS_SECONDS = 20  # the only reader is the service itself
-rotate.main()
-"""
 PEOPLE = 4
 REFRESH_SECONDS = 1
 
@@ -98,7 +93,7 @@ def test_keys_change_under_load(tmp_path: Path, figure: Figure) -> None:
             for visitor in visitors:
                 visitor.start()
             rotating = {"VAULT_TOKEN": ROOT_TOKEN, "VAULT_ROLE_ID": "", "VAULT_SECRET_ID": ""}
-            python(service, "-c", ROTATE, **{**variables, **rotating})
+            python(service, "-m", "app.core.secrets.vault.rotate", **{**variables, **rotating})
             wait_for_new_key(visitors)
             for visitor in visitors:
                 visitor.leaving.set()
