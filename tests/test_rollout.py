@@ -40,7 +40,8 @@ ANSWERS = {"database": "postgresql", "auth": "none", "redis": False}
 PROJECTS = "/api/v1/projects"
 REQUESTS = 5000
 CALLERS = 8
-PATIENCE, PATIENCE_OF_UVICORN = 60.0, 5.0
+PATIENCE = 60.0
+PATIENCE_OF_UVICORN = 5.0
 """Seconds after which it replaces a process that says nothing, unless it is told otherwise."""
 
 LONGEST = 300.0

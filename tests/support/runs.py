@@ -27,6 +27,7 @@ STOP_SECONDS = 60
 COMMAND_SECONDS = 900
 
 _CLAIMS: list[socket.socket] = []
+"""What keeps ports for this process."""
 
 NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For calls without TLS: reading the trusted certificates would take longer than the call."""

@@ -23,6 +23,7 @@ START_SECONDS = 30
 STOP_SECONDS = 30
 
 _CLAIMS: list[socket.socket] = []
+"""What keeps ports for this process."""
 
 NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For calls without TLS: reading the trusted certificates would take longer than the call."""

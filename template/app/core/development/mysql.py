@@ -17,7 +17,6 @@ HOW_TO = (
     " running one, for example that of `docker compose up --wait database`"
 )
 
-
 HASTY = ("--innodb-flush-log-at-trx-commit=0", "--sync-frm=0")
 """Options of a server that does not wait for the disk."""
 
@@ -28,7 +27,7 @@ def local_server(directory: Path, *, durable: bool = True) -> Iterator[str]:
 
     Args:
         directory: is made if need be.
-        durable: whether the data outlives a crash of the machine; without, all is much faster.
+        durable: whether it waits for the disk, so that data outlives a crash of the machine.
 
     Yields:
         The address of its maintenance database.

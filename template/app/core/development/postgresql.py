@@ -19,7 +19,7 @@ def local_server(directory: Path, *, durable: bool = True) -> Iterator[str]:
 
     Args:
         directory: is made if need be.
-        durable: whether the data outlives a crash of the machine; without, all is much faster.
+        durable: whether it waits for the disk, so that data outlives a crash of the machine.
 
     Yields:
         The address of its maintenance database, over a Unix socket.

@@ -8,11 +8,7 @@ from sqlalchemy import make_url
 
 
 @contextmanager
-def local_server(
-    directory: Path,
-    *,
-    durable: bool = True,
-) -> Iterator[str]:
+def local_server(directory: Path, *, durable: bool = True) -> Iterator[str]:
     """Make the directory in which the databases lie.
 
     Args:

@@ -193,18 +193,21 @@ def test_a_service_whose_vault_says_nothing_ends_in_time_with_one_line(
 ) -> None:
     address = f"http://127.0.0.1:{silent.getsockname()[1]}"
     variables = {"VAULT_ADDR": address, "VAULT_TOKEN": "a", "VAULT_TIMEOUT": "0.5"}
-    started = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-m", "app"],
-        env={**os.environ, **variables},
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert time.monotonic() - started < 30
     line = f"configuration: Vault at {address} does not answer: start it, or mend VAULT_ADDR\n"
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", line)
+    seconds: list[float] = []
+    while len(seconds) < 3 and min(seconds, default=10) >= 10:  # the machine may stand still
+        started = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-m", "app"],
+            env={**os.environ, **variables},
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        seconds.append(time.monotonic() - started)
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", line)
+    assert min(seconds) < 10
 
 
 # --- production -------------------------------------------------------------------------------
