@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from tests.core.ports import free_port
+
 
 @dataclass(frozen=True)
 class Received:
@@ -116,9 +118,9 @@ async def _receive(reader: asyncio.StreamReader) -> Received | None:
 
 
 @asynccontextmanager
-async def neighbour(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Neighbour]:
+async def neighbour(host: str = "127.0.0.1", port: int | None = None) -> AsyncIterator[Neighbour]:
     """Run one until the block is left."""
-    running = Neighbour(host, port)
+    running = Neighbour(host, free_port() if port is None else port)
     connections: set[asyncio.Task[None]] = set()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -126,8 +128,7 @@ async def neighbour(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Nei
         connections.add(task)
         task.add_done_callback(connections.discard)
 
-    server = await asyncio.start_server(accept, host, port)
-    running.port = server.sockets[0].getsockname()[1]
+    server = await asyncio.start_server(accept, host, running.port)
     try:
         yield running
     finally:

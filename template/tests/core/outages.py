@@ -9,6 +9,8 @@ from typing import Protocol
 
 from sqlalchemy import URL, make_url
 
+from tests.core.ports import free_port
+
 
 class Line(Protocol):
     """What stands between the service and its database."""
@@ -64,7 +66,7 @@ class Relay:
 
     def __init__(self, target: URL) -> None:
         self.target = target
-        self.port = 0
+        self.port = free_port()
         self.server: asyncio.Server | None = None
         self.open: set[asyncio.StreamWriter] = set()
         self.flowing = asyncio.Event()
@@ -79,9 +81,8 @@ class Relay:
         return url.render_as_string(hide_password=False)
 
     async def mend(self) -> None:
-        """Listen, on the same port as before."""
+        """Listen, also after a cut."""
         self.server = await asyncio.start_server(self._relay, "127.0.0.1", self.port)
-        self.port = self.server.sockets[0].getsockname()[1]
 
     async def cut(self) -> None:
         """Stop listening and hang up on everybody."""

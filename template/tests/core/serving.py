@@ -2,9 +2,7 @@
 
 import json
 import os
-import random
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -18,12 +16,10 @@ from typing import Any
 import httpx2
 
 from tests.core.plugin import SIGNED_IN
+from tests.core.ports import free_port
 
 START_SECONDS = 30
 STOP_SECONDS = 30
-
-_CLAIMS: list[socket.socket] = []
-"""What keeps ports for this process."""
 
 NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For calls without TLS: reading the trusted certificates would take longer than the call."""
@@ -86,31 +82,6 @@ def running(command: Sequence[str] = ("-m", "app"), **variables: str) -> Iterato
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         reader.join()
-
-
-def free_port() -> int:
-    """Find a port that nobody uses at the moment.
-
-    Not one of those that the system gives to connections: it may be given away until it is used.
-    """
-    while True:
-        port = random.randrange(20_000, 26_000)  # noqa: S311
-        with socket.socket() as probe, suppress(OSError):
-            _claim(port)
-            probe.bind(("127.0.0.1", port))
-            return port
-
-
-def _claim(port: int) -> None:
-    """Keep a port from other processes that look for one, until this one ends.
-
-    Raises:
-        OSError: another one has it.
-    """
-    claim = socket.socket(socket.AF_UNIX)
-    _CLAIMS.append(claim)
-    if sys.platform == "linux":
-        claim.bind(f"\0port-of-a-test-{port}")  # a name of Linux, which is gone with its process
 
 
 def _read(server: Server) -> None:

@@ -14,7 +14,7 @@ from app.core.gateway import upstreams
 from app.core.gateway.calling import Caller
 from app.core.gateway.settings import Upstream
 from tests.core.gateway.conftest import ANSWER, HASTY_SECONDS, REST_SECONDS, Gateway
-from tests.core.serving import free_port
+from tests.core.ports import free_port
 
 TRIES = 5
 """How often a machine may stand still in the midst of a test."""

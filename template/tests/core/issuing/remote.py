@@ -13,6 +13,7 @@ from typing import Any
 import jwt
 
 from tests.core.issuing.signing import Claims, SigningKey
+from tests.core.ports import free_port
 
 Describe = Callable[..., Claims]
 
@@ -47,7 +48,7 @@ class RemoteIssuer:
         self._describe = describe
         self._variables = variables
         self._server: ThreadingHTTPServer | None = None
-        self.port = 0
+        self.port = free_port()
 
     @property
     def url(self) -> str:
@@ -88,7 +89,7 @@ class RemoteIssuer:
         return jwt.encode(claims, self.key.private, self.key.algorithm, headers)
 
     def start(self) -> None:
-        """Serve; after a stop at the same port as before."""
+        """Serve, also after a stop."""
         issuer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -105,7 +106,6 @@ class RemoteIssuer:
                 """Keep the output of the tests clean."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
-        self.port = self._server.server_port
         if self.certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(self.certificate)

@@ -21,10 +21,10 @@ from tests.core.jobs.tasks import note
 from tests.core.metrics.scraping import Figures, scrape
 from tests.core.migrating import as_environment
 from tests.core.plugin import Addresses, caller_of
+from tests.core.ports import free_port
 from tests.core.redis.conftest import leading_to
 from tests.core.redis.servers import Server
 from tests.core.redis.servers import own_server as redis_server
-from tests.core.serving import free_port
 
 PATIENCE = 60
 JOBS = 4

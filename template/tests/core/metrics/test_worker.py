@@ -11,7 +11,7 @@ import pytest
 from app.config import Settings
 from app.core.metrics import worker
 from tests.core.plugin import with_changes
-from tests.core.serving import free_port
+from tests.core.ports import free_port
 
 SOON = 20.0
 

@@ -13,7 +13,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
-from tests.core.serving import free_port
+from tests.core.ports import free_port
 
 PATIENCE = 20
 

@@ -10,9 +10,9 @@ from app.config import Settings
 from app.core.redis import link
 from app.core.redis.address import parse_address
 from tests.core.plugin import with_changes
+from tests.core.ports import free_port
 from tests.core.redis.conftest import leading_to
 from tests.core.redis.servers import Server, own_server
-from tests.core.serving import free_port
 
 PATIENCE = 20
 

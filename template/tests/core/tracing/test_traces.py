@@ -34,7 +34,7 @@ from tests.core.first_database import SessionDep
 from tests.core.jobs.collected import Collected
 from tests.core.neighbour import Neighbour, neighbour
 from tests.core.plugin import caller_of, with_changes
-from tests.core.serving import free_port
+from tests.core.ports import free_port
 from tests.core.tracing.receiver import Receiver, Span, receiving
 
 CALLERS_TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -16,7 +16,7 @@ import hvac
 import pytest
 
 from app.core.secrets.vault.place import DEFAULT_MOUNT, DEFAULT_PATH
-from tests.core.serving import free_port
+from tests.core.ports import free_port
 
 POLICIES = Path("deploy/vault")
 ROOT_TOKEN = "root-of-the-tests"  # noqa: S105
