@@ -128,6 +128,17 @@ async def test_a_thousand_unknown_keys_cause_one_fetch(
     assert (await ask(caller, provider.token())).status_code == 200
 
 
+async def test_a_token_goes_with_its_key(
+    caller: AsyncClient, provider: RemoteIssuer, clock: Clock
+) -> None:
+    old = provider.token()
+    assert (await ask(caller, old)).status_code == 200
+    provider.keys[:] = [SigningKey(provider.algorithm)]
+    clock.now += module.LIFESPAN_SECONDS
+    assert (await ask(caller, provider.token())).status_code == 200
+    assert (await ask(caller, old)).status_code == 401
+
+
 async def test_a_key_is_rotated_in_mid_flight(
     caller: AsyncClient, provider: RemoteIssuer, clock: Clock
 ) -> None:

@@ -8,13 +8,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
 from threading import Thread
 from time import time
+from types import SimpleNamespace
 from typing import Any
 
+import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from httpx2 import AsyncClient, Response
 from jwt.utils import base64url_encode
 
+from app.config import Settings
+from app.core.auth import tokens as module
+from app.core.auth.provider import find_keys, token_rules
 from app.core.auth.tokens import LONGEST_TOKEN
 from tests.core.issuing.base import bearer
 from tests.core.issuing.signing import (
@@ -384,6 +389,38 @@ async def test_a_token_says_why_it_is_refused(stranger: AsyncClient, issuer: Sig
     assert await detail(seconds(exp=-31)) == "The token has expired"
     assert await detail(lambda _: "A" * 100_000) == "The token is too long"
     assert await detail(unsigned("none")) == "The token is not valid"
+
+
+async def test_a_token_that_was_accepted_expires(
+    stranger: AsyncClient, issuer: SigningIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = seconds(exp=60)(issuer)
+    assert (await stranger.get(ME, headers=bearer(good))).status_code == 200
+    monkeypatch.setattr(module, "time", lambda: time() + 91)
+    answer = await stranger.get(ME, headers=bearer(good))
+    assert refused(answer), answer.text
+    assert answer.json()["detail"] == "The token has expired"
+
+
+async def test_a_token_is_computed_once_and_its_claims_belong_to_the_request(
+    settings: Settings, issuer: SigningIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[str] = []
+
+    def decode(token: str, **options: Any) -> Any:
+        computed.append(token)
+        return jwt.decode(token, **options)
+
+    monkeypatch.setattr(module, "jwt", SimpleNamespace(**vars(jwt) | {"decode": decode}))
+    verifier = module.Verifier(token_rules(settings), find_keys(settings))
+    good = token(issuer, claims=issuer.claims("ada", roles=["admin"]) | {"more": {"a": 1}})
+    first = await verifier.principal(good)
+    told = dict(first.claims)
+    first.claims["more"].clear()
+    second = await verifier.principal(good)
+    assert second.claims == told | {"more": {"a": 1}}
+    assert (second.subject, second.roles) == ("ada", first.roles)
+    assert computed == [good]
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from time import time
 from typing import Any, Literal, Protocol
 
 import jwt
@@ -13,6 +15,9 @@ from app.core.errors import UnauthenticatedError
 
 LEEWAY_SECONDS = 30
 """How far the clocks of two machines may be apart."""
+
+MOST_REMEMBERED = 1024
+"""Tokens that were accepted lately: a caller sends the same one with each request."""
 
 LONGEST_TOKEN = 16_384
 LONGEST_NAME = 255
@@ -102,12 +107,31 @@ class TokenRefusedError(UnauthenticatedError):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class Verifier:
-    """Accepts or refuses tokens."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Accepted:
+    """What a token says that was found good; its time may have passed since.
 
-    rules: TokenRules
-    keys: Keys
+    Attributes:
+        principal: for whom it speaks, without its claims.
+        claims: as JSON, since whoever is given them may change them.
+        expires: in seconds since 1970.
+    """
+
+    principal: Principal
+    claims: bytes
+    expires: float
+
+
+class Verifier:
+    """Accepts or refuses tokens.
+
+    A token's signature is computed once; its key and its end are looked at with each request.
+    """
+
+    def __init__(self, rules: TokenRules, keys: Keys) -> None:
+        self.rules = rules
+        self.keys = keys
+        self._accepted = lru_cache(MOST_REMEMBERED)(self._accept)
 
     async def principal(self, token: str) -> Principal:
         """Say for whom a token speaks.
@@ -119,17 +143,17 @@ class Verifier:
         if len(token) > LONGEST_TOKEN:
             raise TokenRefusedError("The token is too long", "too_long")
         try:
-            header = _read_header(token)
-            key = await self._key(header)
-            claims = self._read(token, header["alg"], key)
+            algorithm, key_id = _read_header(token.partition(".")[0])
+            accepted = self._accepted(token, algorithm, await self._key(algorithm, key_id))
         except jwt.ExpiredSignatureError:
-            raise TokenRefusedError("The token has expired", "expired") from None
+            raise _expired() from None
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
             raise TokenRefusedError("The token is not valid", "invalid") from None
-        return self._describe(claims)
+        if accepted.expires <= time() - LEEWAY_SECONDS:
+            raise _expired()
+        return replace(accepted.principal, claims=json.loads(accepted.claims))
 
-    async def _key(self, header: Mapping[str, Any]) -> Any:
-        algorithm, key_id = header.get("alg"), header.get("kid")
+    async def _key(self, algorithm: str, key_id: str | None) -> PyJWK | str:
         if algorithm == "HS256" and self.rules.secret is not None:
             return self.rules.secret
         if algorithm not in self.rules.algorithms:
@@ -137,12 +161,12 @@ class Verifier:
         key = await self.keys.find(key_id)
         if key is None or algorithm not in algorithms_of(key):
             raise jwt.InvalidKeyError
-        return key.key
+        return key
 
-    def _read(self, token: str, algorithm: str, key: Any) -> dict[str, Any]:
+    def _accept(self, token: str, algorithm: str, key: PyJWK | str) -> _Accepted:
         claims: dict[str, Any] = jwt.decode(
             token,
-            key=key,
+            key=key.key if isinstance(key, PyJWK) else key,
             algorithms=[algorithm],
             issuer=self.rules.issuer,
             audience=self.rules.audience,
@@ -163,7 +187,11 @@ class Verifier:
             raise jwt.InvalidTokenError
         if not _is_name(claims["sub"]):
             raise jwt.InvalidTokenError
-        return claims
+        return _Accepted(
+            principal=self._describe(claims),
+            claims=json.dumps(claims).encode(),
+            expires=int(claims["exp"]),
+        )
 
     def _describe(self, claims: Mapping[str, Any]) -> Principal:
         names = self.rules.claims
@@ -176,8 +204,11 @@ class Verifier:
                 role.removeprefix(names.role_prefix) for role in _words(_first(claims, names.roles))
             ),
             scopes=_words(_first(claims, names.scopes)),
-            claims=claims,
         )
+
+
+def _expired() -> TokenRefusedError:
+    return TokenRefusedError("The token has expired", "expired")
 
 
 def algorithms_of(key: PyJWK) -> frozenset[str]:
@@ -187,14 +218,16 @@ def algorithms_of(key: PyJWK) -> frozenset[str]:
     return possible & {data["alg"]} if data.get("alg") else possible
 
 
-def _read_header(token: str) -> Mapping[str, Any]:
+@lru_cache(maxsize=64)
+def _read_header(segment: str) -> tuple[Any, Any]:
+    """Give the algorithm and the key's id that a token names; those of an issuer are the same."""
     # PyJWT's own reading of headers decodes all of the token, and so does the verification.
-    header = _strict_json(token.partition(".")[0])
+    header = _strict_json(segment)
     if not isinstance(header, dict) or header.keys() & NOT_UNDERSTOOD:
         raise jwt.InvalidTokenError
     if str(header.get("typ", "JWT")).lower() not in TYPES:
         raise jwt.InvalidTokenError
-    return header
+    return header.get("alg"), header.get("kid")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
