@@ -1,5 +1,6 @@
 """The composition root: settings and routers in, a complete application out."""
 
+import gc
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
@@ -110,4 +111,8 @@ async def started(settings: CoreSettings, pieces: Sequence[Piece] = PIECES) -> A
         for piece in pieces:
             if piece.lifespan:
                 await stack.enter_async_context(piece.lifespan(settings))
+        # All that is there by now stays: looking through it for garbage, again and again, would
+        # take a twentieth of what requests cost.
+        gc.freeze()
+        stack.callback(gc.unfreeze)
         yield

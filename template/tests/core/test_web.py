@@ -1,3 +1,4 @@
+import gc
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -9,7 +10,7 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.types import Scope
 
 from app.config import Settings
-from app.core.application import create_app
+from app.core.application import create_app, started
 from app.core.auth import public
 from app.core.web.routes import Router
 from tests.core.plugin import caller_of, with_changes
@@ -36,6 +37,13 @@ def build(settings: Settings, **changes: object) -> FastAPI:
         raise RuntimeError
 
     return create_app(with_changes(settings, **changes), routers=[router])
+
+
+async def test_what_stays_is_not_looked_through_for_garbage(settings: Settings) -> None:
+    gc.unfreeze()
+    async with started(settings, ()):
+        assert gc.get_freeze_count() > 10_000
+    assert gc.get_freeze_count() == 0
 
 
 @pytest.mark.parametrize("sane", ["a", "3f2c-77.Z_1", "x" * 128])
