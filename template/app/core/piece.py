@@ -57,7 +57,7 @@ class Piece:
         checks: what `/ready` and `/health/detailed` ask.
         further_checks: the same, of what only the settings name.
         routers: endpoints outside of the versioned API.
-        dependencies: what every endpoint depends on, in this order, before its own.
+        dependencies: what every endpoint but `/health` depends on, in this order, before its own.
         middleware: pure ASGI middleware, outermost first.
         handlers: how exceptions of this piece are answered.
     """

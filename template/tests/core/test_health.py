@@ -1,7 +1,7 @@
 import asyncio
 
 import pytest
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from httpx2 import AsyncClient
 
 from app.config import Settings
@@ -10,7 +10,8 @@ from app.core.application import create_app
 from app.core.database.handle import Database
 from app.core.database.layout import DATABASES
 from app.core.health import Health
-from app.core.piece import Check, Details
+from app.core.piece import Check, Details, Piece
+from app.core.registry import PIECES
 from tests.core.plugin import caller_of
 
 
@@ -27,6 +28,16 @@ async def test_health_says_that_the_process_lives(client: AsyncClient, settings:
     for path in ("/health", f"{settings.api_v1_str}/public/health"):
         answer = await client.get(path)
         assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
+
+
+async def test_nothing_keeps_a_process_from_saying_that_it_lives(settings: Settings) -> None:
+    async def fail() -> None:
+        raise ConnectionError
+
+    broken = Piece(name="broken", dependencies=lambda _: [Depends(fail)])
+    async with caller_of(create_app(settings, pieces=(*PIECES, broken))) as caller:
+        assert (await caller.get("/ready")).status_code == 500
+        assert (await caller.get("/health")).status_code == 200
 
 
 async def test_ready_names_every_component(client: AsyncClient, settings: Settings) -> None:
