@@ -20,6 +20,7 @@ from app.core.web.request_pass import RequestPass
 log = structlog.get_logger(logger_name="app.settings")
 
 DOCS_PATH = "/docs"
+"""Where FastAPI serves them, as long as it serves the document that they show."""
 
 
 def create_app(
@@ -45,7 +46,6 @@ def create_app(
     app = FastAPI(
         title=settings.project_name,
         version=settings.app_version,
-        docs_url=DOCS_PATH if settings.serves_docs else None,
         openapi_url="/openapi.json" if settings.serves_docs else None,
         redoc_url=None,
         redirect_slashes=False,

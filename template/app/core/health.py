@@ -129,7 +129,6 @@ def _settings(request: Request) -> "CoreSettings":
 
 
 @public
-@unlimited
 async def get_alive() -> Alive:
     """Answer as long as the process lives; touches nothing else."""
     return Alive()

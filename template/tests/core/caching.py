@@ -145,6 +145,10 @@ class CacheContract:
         for seconds in (0, -1, 10**9):
             with pytest.raises(ValueError, match="at most"):
                 await cache.set("x", 1, seconds=seconds)
+            with pytest.raises(ValueError, match="at most"):
+                await cache.increment("x", seconds=seconds)
+            with pytest.raises(ValueError, match="at most"):
+                await cache.remember("x", Computing(1).at_once(), seconds=seconds)
 
     async def test_long_names_do_not_mix(self, started: None) -> None:
         names = ["x" * 300 + end for end in "ab"]

@@ -8,13 +8,14 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI, WebSocket
 from fastapi.routing import iter_route_contexts
 from httpx2 import AsyncClient
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from app.config import Settings
 from app.core.application import create_app
 from app.core.auth import CurrentPrincipal, OptionalPrincipal, public, require_role, require_scope
 from app.core.auth.access import is_public
+from app.core.auth.settings import IssuerUrl
 from app.core.auth.tokens import TokenRules
 from tests.core.issuing.base import Issuer, bearer
 from tests.core.issuing.provider import PUBLIC
@@ -40,6 +41,12 @@ async def opened(principal: OptionalPrincipal) -> str | None:
 
 @router.get("/closed")
 async def closed(principal: CurrentPrincipal) -> str:
+    return principal.subject
+
+
+@router.get("/open-to-some")
+@public
+async def open_to_some(principal: CurrentPrincipal) -> str:
     return principal.subject
 
 
@@ -92,6 +99,22 @@ def endpoints(app: FastAPI) -> Iterator[tuple[str, str]]:
         if not is_public(route.endpoint) and route.include_in_schema:
             for method in route.methods or ():
                 yield method, str(route.path_format)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["login.example.com", "ftp://a.b", "https://", "https://a.b?c", "https://a.b#c", "https://a@b"],
+)
+def test_what_cannot_be_an_issuer_is_refused(address: str) -> None:
+    with pytest.raises(ValidationError, match="must be an address"):
+        TypeAdapter(IssuerUrl).validate_python(address)
+
+
+async def test_a_public_endpoint_may_want_a_caller(caller: AsyncClient, issuer: Issuer) -> None:
+    answer = await caller.get("/api/v1/open-to-some")
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+    answer = await caller.get("/api/v1/open-to-some", headers=bearer(issuer.token("ada")))
+    assert answer.json() == "ada"
 
 
 async def test_whatever_is_not_public_wants_a_token(app: FastAPI, stranger: AsyncClient) -> None:

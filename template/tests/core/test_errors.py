@@ -1,6 +1,7 @@
 import pytest
 from fastapi import APIRouter, FastAPI
 from httpx2 import AsyncClient
+from starlette.types import Message, Receive, Scope, Send
 
 from app.config import Settings
 from app.core import errors
@@ -34,6 +35,25 @@ def failing_with(error: Exception, settings: Settings) -> FastAPI:
         raise error
 
     return create_app(settings, routers=[router])
+
+
+async def test_an_answer_that_breaks_off_is_followed_by_no_other() -> None:
+    sent: list[Message] = []
+
+    async def begin_and_fail(_: Scope, __: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        raise ArithmeticError
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    boundary = errors.ErrorBoundary(begin_and_fail)
+    with pytest.raises(ArithmeticError):
+        await boundary({"type": "http", "method": "GET", "path": "/"}, receive, send)
+    assert [message["status"] for message in sent] == [200]
 
 
 @pytest.mark.parametrize(("error", "status"), TAXONOMY.items())

@@ -13,8 +13,9 @@ import pytest
 import stamina
 import structlog
 from fastapi import APIRouter
+from httpcore2 import ConnectTimeout
 from httpx2 import Auth, LocalProtocolError, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from structlog.testing import capture_logs
 
 from app.config import Settings
@@ -32,7 +33,7 @@ from app.core.http import (
     UpstreamUnavailableError,
 )
 from app.core.http import upstream as upstream_module
-from app.core.http.guard import Guard
+from app.core.http.guard import Guard, GuardedNetwork
 from app.core.http.pacing import Pace, RetryBudget
 from app.core.http.upstream import calling, states
 from tests.core.clock import Clock
@@ -52,8 +53,39 @@ from tests.core.plugin import caller_of, with_changes
 
 MOMENT = 0.05
 """Seconds: as long as nobody should wait for what never comes."""
+PATIENCE = 20
 
 MakeUpstream = Callable[..., Upstream]
+
+
+def test_a_name_is_given_once() -> None:
+    first = Upstream("of-this-test", "https://example.com")
+    with pytest.raises(ValueError, match="'of-this-test' already"):
+        Upstream(first.name, "https://example.org")
+
+
+async def test_nothing_is_called_before_the_service_is_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(upstream_module, "_running", [])
+    with pytest.raises(RuntimeError, match="not started"):
+        await Upstream("early", "https://example.com").request("GET", "/")
+
+
+def test_networks_that_are_none_are_refused(settings: Settings) -> None:
+    with pytest.raises(ValidationError, match="http_private_networks"):
+        with_changes(settings, http_private_networks=("10.0.0.0/99",))
+
+
+async def test_a_name_is_not_looked_up_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Guard, "look_up", hang)
+    network = GuardedNetwork(Guard("other", private=True))
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises(ConnectTimeout):
+            await network.connect_tcp("example.com", 443, timeout=MOMENT)
 
 
 class Price(BaseModel):

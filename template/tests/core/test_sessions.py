@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Never
 
 import pytest
@@ -15,7 +16,7 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.exc import DBAPIError, InvalidRequestError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -95,6 +96,42 @@ async def test_an_exception_undoes_them(service: FastAPI) -> None:
     async with caller_of(service) as caller:
         assert (await caller.post("/api/v1/notes/refused?text=a")).status_code == 409
     assert await stored() == []
+
+
+def test_outside_of_the_lifespan_there_is_no_database() -> None:
+    addresses = {"variable": "a", "replica_variable": "b", "addresses": database.addresses}
+    other = Database(name="other", section="other", base=ExtraBase, **addresses)  # type: ignore[arg-type]
+    for name in ("engine", "observer", "migrator", "current_addresses"):
+        with pytest.raises(RuntimeError, match="outside of the application's lifespan"):
+            getattr(other, name)
+
+
+async def test_a_time_without_its_zone_is_refused(service: FastAPI) -> None:
+    somewhere = datetime(2026, 1, 1)  # noqa: DTZ001
+    async with database.session_context() as session:
+        session.add(Note(text="a", created_at=somewhere))
+        with pytest.raises(StatementError, match="without time zone"):
+            await session.flush()
+        await session.rollback()
+
+
+async def test_what_fails_is_told_without_the_values(service: FastAPI) -> None:
+    async with database.session_context() as session:
+        with pytest.raises(DBAPIError) as failed:
+            await session.execute(text("SELECT :value FROM nowhere"), {"value": "of a caller"})
+        await session.rollback()
+    assert "nowhere" in str(failed.value)
+    assert "of a caller" not in str(failed.value)
+
+
+@pytest.mark.parametrize("debug", [True, False])
+async def test_sql_is_logged_when_somebody_looks_for_a_fault(
+    debug: bool, empty_databases: Addresses, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = create_app(with_changes(settings, **empty_databases, debug=debug))
+    async with app.router.lifespan_context(app), database.read_session_context() as session:
+        await session.execute(text("SELECT 4711"))
+    assert ("SELECT 4711" in capsys.readouterr().out) is debug
 
 
 async def test_a_failed_commit_is_never_a_success(service: FastAPI) -> None:

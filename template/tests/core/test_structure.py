@@ -15,12 +15,15 @@ from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table
 from sqlalchemy.orm import configure_mappers
 from starlette.middleware.base import BaseHTTPMiddleware
 
+from app.config import Settings
+from app.core.application import create_app
 from app.core.database.layout import DATABASES
 from app.core.discovery import discover_routers, import_submodules
 from app.core.piece import Piece, check_order
 from app.core.registry import PIECES
 from tests.core.bodies import routes, tables_in_bodies
 from tests.core.first_database import ExtraModel
+from tests.core.plugin import with_changes
 
 USER_PACKAGES = {
     "api",
@@ -51,6 +54,11 @@ def test_the_pieces_can_start_in_their_order() -> None:
 def test_a_wrong_order_is_refused(pieces: list[Piece], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_order(pieces)
+
+
+def test_an_application_cannot_be_built_in_a_wrong_order(settings: Settings) -> None:
+    with pytest.raises(ValueError, match="twice"):
+        create_app(settings, pieces=[*PIECES, PIECES[0]])
 
 
 async def test_middleware_is_pure_asgi(app: FastAPI) -> None:
@@ -119,6 +127,13 @@ async def test_operation_ids_are_unique(app: FastAPI) -> None:
         for operation in path.values()
     ]
     assert len(operations) == len(set(operations))
+    assert {"health-health", "health-ready"} <= set(operations)
+
+
+async def test_the_document_says_what_it_describes(settings: Settings) -> None:
+    changed = with_changes(settings, project_name="Some name", app_version="7.8.9")
+    described = create_app(changed).openapi()["info"]
+    assert (described["title"], described["version"]) == ("Some name", "7.8.9")
 
 
 async def test_every_operation_names_its_problems(app: FastAPI) -> None:

@@ -4,6 +4,7 @@ from contextlib import suppress
 from functools import partial
 
 import pytest
+from anyio import CancelScope
 from fastapi import FastAPI
 from sqlalchemy import Column, Integer, MetaData, Table, func, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -70,6 +71,29 @@ async def _fail_with(hook: Callable[[], Awaitable[None]]) -> None:
         await increment(session)
         after_commit(session, hook)
         raise RuntimeError("changed my mind")
+
+
+async def test_a_hook_is_waited_for_quietly_when_its_caller_is_gone(
+    service: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits, ended, wait = list[None](), list[None](), asyncio.wait
+
+    async def wait_once_more(tasks: list[asyncio.Task[None]]) -> None:
+        waits.append(None)
+        await wait(tasks)
+
+    monkeypatch.setattr(asyncio, "wait", wait_once_more)
+    with CancelScope() as caller:
+
+        async def hook() -> None:
+            caller.cancel()
+            await asyncio.sleep(0.05)
+            ended.append(None)
+
+        async with database.session_context() as session:
+            await increment(session)
+            after_commit(session, hook)
+    assert (len(ended), len(waits)) == (1, 1)
 
 
 async def test_a_hook_that_fails_undoes_nothing(service: FastAPI) -> None:

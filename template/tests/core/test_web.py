@@ -98,6 +98,7 @@ async def test_docs_are_off_in_production(
     async with caller_of(build(settings, environment=environment)) as caller:
         for path in ("/docs", "/openapi.json"):
             assert (await caller.get(path)).status_code == status
+        assert (await caller.get("/redoc")).status_code == 404
 
 
 async def test_docs_may_load_their_script(client: AsyncClient) -> None:

@@ -36,7 +36,7 @@ def build_engine(
             "pool_timeout": settings.db_pool_timeout,
             "pool_recycle": settings.db_pool_recycle,
         }
-    engine = create_async_engine(url, echo=settings.debug, hide_parameters=True, **options)
+    engine = create_async_engine(url, hide_parameters=True, **options)
     FLAVOUR.prepare(engine)
     _connect_by(engine, _follow(PresentAddress(url, variable)) if variable else _connect)
     _give_up_silent_connections(engine)

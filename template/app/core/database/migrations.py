@@ -75,9 +75,9 @@ def _migrate(connection: Connection, database: Database, settings: ConnectionSet
             connection.execute(text(statement))
         connection.commit()
         context.configure(connection=connection, **_options(database))
-        with context.begin_transaction():
-            context.run_migrations()
-        # Without any migration, Alembic leaves the making of its own table to us.
+        # Each migration begins its own transaction; in SQLite all share the connection's. Without
+        # any migration, Alembic leaves the making of its own table to us.
+        context.run_migrations()
         connection.commit()
         after_migrations(connection, database.addresses(settings), version_table(database.section))
 
