@@ -59,6 +59,11 @@ def test_what_is_wrong_stops_the_start(settings: Settings, text: str) -> None:
         with_changes(settings, gateway_upstreams=text)
 
 
+def test_a_list_is_no_table(settings: Settings) -> None:
+    with pytest.raises(ValidationError, match="must be names, NAME=URL or a JSON object"):
+        with_changes(settings, gateway_upstreams=["a"])
+
+
 def test_broken_json_is_told_what_is_wanted(settings: Settings) -> None:
     with pytest.raises(ValidationError, match="must be names, NAME=URL or a JSON object"):
         with_changes(settings, gateway_upstreams='{"a": ')

@@ -262,6 +262,24 @@ async def test_a_reset_withdraws_all_other_mails(people: People, mailbox: Mailbo
     assert "was changed" in (await mailbox.next(email))["Subject"]
 
 
+async def test_a_disabled_user_gets_no_new_password(people: People) -> None:
+    email = await people.join()
+    await people.post("password/forgot", email=email)
+    token = await people.mailed_token(email)
+    async with account(email) as user:
+        user.disabled_at = utc_now()
+    assert (await people.post("password/reset", token=token, password=OTHER)).status_code == 400
+
+
+async def test_a_bad_password_replaces_none(people: People) -> None:
+    email = await people.join()
+    tokens = await people.login(email)
+    body = {"current_password": PASSWORD, "new_password": email}
+    answer = await people.post("password/change", bearer(tokens["access_token"]), **body)
+    assert answer.status_code == 422
+    await people.login(email)
+
+
 async def test_a_changed_password_ends_all_sessions_but_the_new_one(
     people: People, audited: list[dict[str, object]]
 ) -> None:

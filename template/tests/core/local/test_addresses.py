@@ -201,6 +201,18 @@ async def test_an_address_that_was_taken_meanwhile_stays_whose_it_is(crowd: Peop
     assert sorted(statuses) == [204, 409]
 
 
+async def test_whoever_comes_second_is_told_that_the_address_is_taken(crowd: People) -> None:
+    first, new = await crowd.join(), new_address()
+    mailed = []
+    for email in (first, await neighbour_of(first)):
+        tokens = await crowd.login(email, **naming(first))
+        await ask(crowd, tokens, new)
+        mailed.append((bearer(tokens["access_token"]), await crowd.mailed_token(new)))
+    answers = [await crowd.post("email/confirm", who, token=token) for who, token in mailed]
+    assert [answer.status_code for answer in answers] == [204, 409]
+    assert answers[1].json()["detail"] == "There is an account with this address already"
+
+
 async def test_nobody_gets_more_mails_than_a_few(
     people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -41,6 +42,14 @@ async def test_the_first_administrator_is_made_by_a_command(
     assert "user.created" in done.stderr
     tokens = await crowd.login(email, **naming(first))
     assert (await crowd.me(tokens)).json()["roles"] == ["admin"]
+
+
+def test_a_password_is_typed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    typed = iter([PASSWORD, OTHER])
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("getpass.getpass", lambda _: next(typed))
+    with pytest.raises(SystemExit, match="two different passwords"):
+        admin._read_password()
 
 
 @pytest.mark.parametrize(
