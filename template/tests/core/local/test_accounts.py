@@ -356,8 +356,9 @@ async def test_passwords_wait_for_threads_of_their_own(
     people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.core.auth.local.passwords.MOST_WAITING", 0)
-    answer = await people.post("login", email=new_address(), password=PASSWORD)
-    assert answer.status_code == 503
+    for path in ("login", "register"):
+        answer = await people.post(path, email=new_address(), password=PASSWORD)
+        assert answer.status_code == 503
 
 
 # --- throttle ---

@@ -6,7 +6,9 @@ import pytest
 from httpx2 import Response
 
 from app.config import Settings
+from app.core.auth.local.directory import add_user
 from app.core.auth.local.models import HOME
+from app.core.auth.local.realms.realm import entered
 from app.core.auth.local.realms.tenants import find_tenant
 from app.core.tenancy import across_tenants
 from app.core.tenancy.directory import suspend_tenant
@@ -14,8 +16,10 @@ from tests.core.issuing.base import Issuer, bearer
 from tests.core.local.browsing import Browser
 from tests.core.local.elsewhere import Elsewhere, Person
 from tests.core.local.people import AUTH, OTHER, PASSWORD, People, Tokens, new_address
-from tests.core.local.realms.tenants import naming, slug_of
+from tests.core.local.realms.tenants import naming, realm_of, slug_of
+from tests.core.local.test_admin import run
 from tests.core.mailbox import Mailbox
+from tests.core.plugin import Addresses
 
 
 async def invite(people: People, by: Tokens, email: str, role: str = "member") -> Response:
@@ -203,6 +207,23 @@ async def test_a_token_without_a_tenant_invites_nobody(people: People, issuer: I
 async def test_members_are_not_invited_again(people: People) -> None:
     owner = await people.join()
     assert (await invite(people, await people.login(owner), owner)).status_code == 409
+
+
+async def test_whoever_has_become_a_member_meanwhile_is_told_so(people: People) -> None:
+    owner, email = await people.join(), new_address()
+    await invite(people, await people.login(owner), email)
+    with entered(await realm_of(owner)):
+        async with HOME.session_context() as session:
+            await add_user(session, email, None)
+    answer = await accept(people, email)
+    assert answer.status_code == 409
+    assert answer.json()["detail"] == "There is an account with this address already: sign in"
+
+
+def test_a_command_names_a_tenant_that_is_there(own_databases: Addresses) -> None:
+    done = run(own_databases, "show", "ada@example.com", "--tenant", "of-nobody")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith("There is no tenant of-nobody\n")
 
 
 async def test_the_newest_invitation_counts(people: People) -> None:
