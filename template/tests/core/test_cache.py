@@ -22,6 +22,13 @@ class TestCacheInMemory(CacheContract):
             yield
 
 
+async def test_there_are_no_locks_outside_of_the_lifespan(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.core.cache.locks._Keeper.locks", None)
+    with pytest.raises(RuntimeError, match="outside of the application's lifespan"):
+        async with lock("x"):
+            raise AssertionError
+
+
 async def test_memory_does_not_grow() -> None:
     store = MemoryStore(most_entries=100, most_bytes=50_000)
     await store.set("used", b"x", 60)

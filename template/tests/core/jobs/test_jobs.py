@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
-from sqlalchemy import func, insert, select
+from sqlalchemy import MetaData, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.config import Settings
@@ -22,7 +22,7 @@ from app.core.discovery import import_submodules
 from app.core.jobs import Job, JobFailedError, Outbox, Retries, enqueue, port, task
 from app.core.jobs.attendance import LATE, enqueue_due, going_on, keep_time, tick
 from app.core.jobs.message import LONGEST_ID, Message, id_of
-from app.core.jobs.outbox import OUTBOXES
+from app.core.jobs.outbox import OUTBOXES, remember
 from app.core.jobs.piece import piece
 from app.core.jobs.port import current_queue, result_of
 from app.core.jobs.schedule import parse_schedule
@@ -38,9 +38,10 @@ from tests.core.jobs.tasks import (
     take_too_long,
     traces,
 )
-from tests.core.plugin import caller_of
+from tests.core.plugin import caller_of, with_changes
 
 SOON = timedelta(seconds=20)
+PATIENCE = 30
 
 
 class Parcel(BaseModel):
@@ -135,6 +136,13 @@ async def test_what_is_done_once_needs_a_session_and_an_outbox(
     with pytest.raises(RuntimeError, match="needs an `Outbox`"):
         async with piece.lifespan(settings):
             pass
+    with pytest.raises(RuntimeError, match="jobs are done once where their ids are kept"):
+        await remember(AsyncSession(), database, "an-id")
+
+
+def test_a_database_has_one_outbox(outbox: Outbox) -> None:
+    with pytest.raises(ValueError, match="has an outbox already"):
+        Outbox(outbox.database, metadata=MetaData())
 
 
 @pytest.mark.parametrize("given", ["", "every day", "61 * * * *", timedelta()])
@@ -441,10 +449,60 @@ async def test_the_end_waits_for_what_runs(committing: Settings, service: FastAP
     assert len(await traces("finished")) == 1
 
 
-def _message(text: str) -> Any:
-    from app.core.jobs.port import compose  # noqa: PLC0415
+async def test_the_end_does_not_wait_for_ever(committing: Settings, service: FastAPI) -> None:
+    from app.core.jobs.backends.inline import BACKEND  # noqa: PLC0415
 
-    return compose(take_a_while, take_a_while.dump(text))
+    started = asyncio.Event()
+
+    @task
+    async def hang() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(PATIENCE):
+        async with BACKEND.connected(with_changes(committing, shutdown_grace_seconds=1)) as queue:
+            await queue.send(port.compose(hang, hang.dump()))
+            await started.wait()
+
+
+async def test_no_more_run_at_once_than_may(committing: Settings, service: FastAPI) -> None:
+    from app.core.jobs.backends.inline import BACKEND  # noqa: PLC0415
+
+    begun, going = list[None](), asyncio.Event()
+
+    @task
+    async def work() -> None:
+        begun.append(None)
+        await going.wait()
+
+    async with BACKEND.connected(with_changes(committing, jobs_at_once=2)) as queue:
+        for _ in range(6):
+            await queue.send(port.compose(work, work.dump()))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert len(begun) == 2
+        going.set()
+    assert len(begun) == 6
+
+
+async def test_a_service_without_a_worker_keeps_its_schedules(
+    committing: Settings, service: FastAPI
+) -> None:
+    from app.core.jobs.backends.inline import BACKEND  # noqa: PLC0415
+
+    done = asyncio.Event()
+    TASKS.clear()
+
+    @task(schedule=timedelta(seconds=1))
+    async def often() -> None:
+        done.set()
+
+    async with asyncio.timeout(PATIENCE), BACKEND.connected(committing):
+        await done.wait()
+
+
+def _message(text: str) -> Any:
+    return port.compose(take_a_while, take_a_while.dump(text))
 
 
 # --- schedules ---
