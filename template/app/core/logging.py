@@ -104,6 +104,9 @@ def configure_logging(settings: AppSettings, stream: TextIO | None = None) -> No
     # httpx2 writes whole addresses, and what is in a query may be secret.
     for chatty in ("alembic.runtime.plugins", "httpx2", "watchfiles.main"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # SQLAlchemy's own `echo` would write each line twice, once as plain text.
+    sql = logging.INFO if settings.debug else logging.WARNING
+    logging.getLogger("sqlalchemy.engine").setLevel(sql)
     _hand_over_uvicorn()
 
 
