@@ -32,6 +32,8 @@ async def test_the_address_before_a_change_is_tried_too(settings: Settings) -> N
     assert tried == [driver_url(OLD), driver_url(NEW)]
 
 
+Connect = Callable[[Any], str]
+
 AWAY = ConnectionRefusedError()
 
 
@@ -57,23 +59,23 @@ class Server:
 
 
 @pytest.fixture
-def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[[Server], str]:
+def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
     """Connect by the addresses "first", which is the newest, "second" and "third"."""
     flavour = SimpleNamespace(refused_login=lambda error: isinstance(error, RefusedError))
     monkeypatch.setattr(engine, "FLAVOUR", flavour)
     first, *others = (make_url(f"some://me:{word}@host") for word in ("first", "second", "third"))
-    address = SimpleNamespace(first=first, newest=lambda: first, others=lambda: iter(others))
-    connect = engine._follow(address)  # type: ignore[arg-type]
-    return lambda server: str(connect(server, ["first"], {}))  # type: ignore[arg-type]
+    address: Any = SimpleNamespace(first=first, newest=lambda: first, others=lambda: iter(others))
+    connect = engine._follow(address)
+    return lambda server: str(connect(server, ["first"], {}))
 
 
-def test_the_next_one_is_tried_where_a_login_is_refused(connect: Callable[[Server], str]) -> None:
+def test_the_next_one_is_tried_where_a_login_is_refused(connect: Connect) -> None:
     server = Server(first=RefusedError(), second=RefusedError())
     assert connect(server) == "connected by third"
     assert server.tried == ["first", "second", "third"]
 
 
-def test_no_other_is_tried_when_the_server_is_away(connect: Callable[[Server], str]) -> None:
+def test_no_other_is_tried_when_the_server_is_away(connect: Connect) -> None:
     for server in (Server(first=AWAY), Server(first=RefusedError(), second=AWAY)):
         with pytest.raises(ConnectionRefusedError):
             connect(server)
@@ -81,7 +83,7 @@ def test_no_other_is_tried_when_the_server_is_away(connect: Callable[[Server], s
         assert "third" not in server.tried
 
 
-def test_a_login_that_is_refused_everywhere_is_refused(connect: Callable[[Server], str]) -> None:
+def test_a_login_that_is_refused_everywhere_is_refused(connect: Connect) -> None:
     server = Server(first=RefusedError(), second=RefusedError(), third=RefusedError())
     with pytest.raises(RefusedError):
         connect(server)

@@ -99,8 +99,14 @@ async def test_an_exception_undoes_them(service: FastAPI) -> None:
 
 
 def test_outside_of_the_lifespan_there_is_no_database() -> None:
-    addresses = {"variable": "a", "replica_variable": "b", "addresses": database.addresses}
-    other = Database(name="other", section="other", base=ExtraBase, **addresses)  # type: ignore[arg-type]
+    other = Database(
+        name="other",
+        section="other",
+        base=ExtraBase,
+        variable=database.variable,
+        replica_variable=database.replica_variable,
+        addresses=database.addresses,
+    )
     for name in ("engine", "observer", "migrator", "current_addresses"):
         with pytest.raises(RuntimeError, match="outside of the application's lifespan"):
             getattr(other, name)

@@ -2,6 +2,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 from anyio import CancelScope
@@ -82,7 +83,8 @@ async def test_a_hook_is_waited_for_quietly_when_its_caller_is_gone(
         waits.append(None)
         await wait(tasks)
 
-    monkeypatch.setattr(asyncio, "wait", wait_once_more)
+    seen = vars(asyncio) | {"wait": wait_once_more}
+    monkeypatch.setattr(handle, "asyncio", SimpleNamespace(**seen))  # not for all of the process
     with CancelScope() as caller:
 
         async def hook() -> None:

@@ -21,6 +21,7 @@ from app.core.database import after_commit
 from app.core.discovery import import_submodules
 from app.core.jobs import Job, JobFailedError, Outbox, Retries, enqueue, port, task
 from app.core.jobs.attendance import LATE, enqueue_due, going_on, keep_time, tick
+from app.core.jobs.backends import inline
 from app.core.jobs.message import LONGEST_ID, Message, id_of
 from app.core.jobs.outbox import OUTBOXES, remember
 from app.core.jobs.piece import piece
@@ -440,9 +441,7 @@ async def test_a_result_belongs_to_a_tenant(
 
 
 async def test_the_end_waits_for_what_runs(committing: Settings, service: FastAPI) -> None:
-    from app.core.jobs.backends.inline import BACKEND  # noqa: PLC0415
-
-    async with BACKEND.connected(committing) as queue:
+    async with inline.BACKEND.connected(committing) as queue:
         with_queue = current_queue()
         assert with_queue is not queue
         await queue.send(_message("finished"))
@@ -450,8 +449,6 @@ async def test_the_end_waits_for_what_runs(committing: Settings, service: FastAP
 
 
 async def test_the_end_does_not_wait_for_ever(committing: Settings, service: FastAPI) -> None:
-    from app.core.jobs.backends.inline import BACKEND  # noqa: PLC0415
-
     started = asyncio.Event()
 
     @task
@@ -460,36 +457,37 @@ async def test_the_end_does_not_wait_for_ever(committing: Settings, service: Fas
         await asyncio.Event().wait()
 
     async with asyncio.timeout(PATIENCE):
-        async with BACKEND.connected(with_changes(committing, shutdown_grace_seconds=1)) as queue:
+        hasty = with_changes(committing, shutdown_grace_seconds=1)
+        async with inline.BACKEND.connected(hasty) as queue:
             await queue.send(port.compose(hang, hang.dump()))
             await started.wait()
 
 
 async def test_no_more_run_at_once_than_may(committing: Settings, service: FastAPI) -> None:
-    from app.core.jobs.backends.inline import BACKEND  # noqa: PLC0415
-
-    begun, going = list[None](), asyncio.Event()
+    at_work, two, going = list[None](), asyncio.Event(), asyncio.Event()
 
     @task
     async def work() -> None:
-        begun.append(None)
+        at_work.append(None)
+        if len(at_work) == 2:
+            two.set()
         await going.wait()
 
-    async with BACKEND.connected(with_changes(committing, jobs_at_once=2)) as queue:
+    async with inline.BACKEND.connected(with_changes(committing, jobs_at_once=2)) as queue:
         for _ in range(6):
             await queue.send(port.compose(work, work.dump()))
+        async with asyncio.timeout(PATIENCE):
+            await two.wait()
         for _ in range(100):
             await asyncio.sleep(0)
-        assert len(begun) == 2
+        assert len(at_work) == 2
         going.set()
-    assert len(begun) == 6
+    assert len(at_work) == 6
 
 
 async def test_a_service_without_a_worker_keeps_its_schedules(
     committing: Settings, service: FastAPI
 ) -> None:
-    from app.core.jobs.backends.inline import BACKEND  # noqa: PLC0415
-
     done = asyncio.Event()
     TASKS.clear()
 
@@ -497,7 +495,7 @@ async def test_a_service_without_a_worker_keeps_its_schedules(
     async def often() -> None:
         done.set()
 
-    async with asyncio.timeout(PATIENCE), BACKEND.connected(committing):
+    async with asyncio.timeout(PATIENCE), inline.BACKEND.connected(committing):
         await done.wait()
 
 

@@ -44,6 +44,17 @@ async def neighbour_of(email: str) -> str:
             return (await add_user(session, new_address(), password_hash)).email
 
 
+async def two_who_want_the_same(crowd: People) -> list[tuple[Tokens, str]]:
+    """Let two ask for one address, and give both the token of their mail to it."""
+    first, new = await crowd.join(), new_address()
+    mailed = []
+    for email in (first, await neighbour_of(first)):
+        tokens = await crowd.login(email, **naming(first))
+        await ask(crowd, tokens, new)
+        mailed.append((tokens, await crowd.mailed_token(new)))
+    return mailed
+
+
 async def test_an_address_is_changed_by_who_reads_the_new_one(
     people: People, mailbox: Mailbox, audited: Lines
 ) -> None:
@@ -190,25 +201,16 @@ async def test_a_disabled_user_changes_nothing(people: People) -> None:
 
 
 async def test_an_address_that_was_taken_meanwhile_stays_whose_it_is(crowd: People) -> None:
-    """Two want the same one, and both may read its mail."""
-    first, new = await crowd.join(), new_address()
-    mailed = []
-    for email in (first, await neighbour_of(first)):
-        tokens = await crowd.login(email, **naming(first))
-        await ask(crowd, tokens, new)
-        mailed.append((tokens, await crowd.mailed_token(new)))
+    mailed = await two_who_want_the_same(crowd)
     statuses = await asyncio.gather(*(confirm(crowd, *both) for both in mailed))
     assert sorted(statuses) == [204, 409]
 
 
 async def test_whoever_comes_second_is_told_that_the_address_is_taken(crowd: People) -> None:
-    first, new = await crowd.join(), new_address()
-    mailed = []
-    for email in (first, await neighbour_of(first)):
-        tokens = await crowd.login(email, **naming(first))
-        await ask(crowd, tokens, new)
-        mailed.append((bearer(tokens["access_token"]), await crowd.mailed_token(new)))
-    answers = [await crowd.post("email/confirm", who, token=token) for who, token in mailed]
+    answers = [
+        await crowd.post("email/confirm", bearer(tokens["access_token"]), token=token)
+        for tokens, token in await two_who_want_the_same(crowd)
+    ]
     assert [answer.status_code for answer in answers] == [204, 409]
     assert answers[1].json()["detail"] == "There is an account with this address already"
 
