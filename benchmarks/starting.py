@@ -1,9 +1,12 @@
-"""How long the default service takes to import and to start, and how much memory it holds."""
+"""How long a service takes to import and to start, and how much memory it holds.
+
+Measured are the default one and the smallest, which does about what the bare programs do.
+"""
 
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from functools import partial
 from resource import RUSAGE_CHILDREN, getrusage
 from statistics import median
@@ -20,8 +23,8 @@ NAMES = ("import", "start", "memory")
 MODULES = {
     STARLETTE: "benchmarks.bare.with_starlette",
     FASTAPI: "benchmarks.bare.with_fastapi",
-    "service": "app.main",
 }
+"""What is imported, where it is not the `app.main` of a service."""
 REQUESTS = 2_000
 """After so many memory hardly grows."""
 
@@ -37,9 +40,15 @@ class _Run(NamedTuple):
 
 def measure(names: Sequence[str], effort: Effort, made: Programs) -> Iterator[Figure]:
     """Measure some of these, beside the programs that are there already."""
-    bare = {of: made.bare[of] for of in ((FASTAPI,) if effort.brief else (STARLETTE, FASTAPI))}
-    with nullcontext(made) if effort.brief else programs() as default:
-        compared = {**bare, "service": default.service}
+    with ExitStack() as stack:
+        compared = {FASTAPI: made.bare[FASTAPI], "service": made.service}
+        if not effort.brief:
+            compared = {
+                STARLETTE: made.bare[STARLETTE],
+                FASTAPI: made.bare[FASTAPI],
+                "service, preset=minimal": stack.enter_context(programs(preset="minimal")).service,
+                "service": stack.enter_context(programs()).service,
+            }
         if "import" in names:
             yield from _figures("import", "s CPU", _found(_import, compared, effort), "modules")
         if names_of_runs := {"start", "memory"}.intersection(names):
@@ -83,7 +92,7 @@ def _import(of: str, program: Program) -> Pair:
         [
             sys.executable,
             "-c",
-            f"import sys, {MODULES[of]}; sys.stderr.write(f'{{len(sys.modules)}}')",
+            f"import sys, {MODULES.get(of, 'app.main')}; sys.stderr.write(f'{{len(sys.modules)}}')",
         ],
         cwd=program.place,
         env=dict(program.variables),

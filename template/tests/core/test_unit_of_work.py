@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from functools import partial
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from app.config import Settings
 from app.core.application import create_app
-from app.core.database import after_commit, handle, init_db
+from app.core.database import after_commit, after_rollback, handle, init_db
 from app.core.database.flavours.flavour import FLAVOUR
 from app.core.database.layout import DATABASES
 from app.core.database.tables import make_tables
@@ -59,19 +59,34 @@ async def test_a_hook_runs_once_the_changes_can_be_seen(service: FastAPI) -> Non
 
 
 async def test_a_hook_does_not_run_when_nothing_is_stored(service: FastAPI) -> None:
-    async def never() -> None:
-        raise AssertionError
+    ran: list[str] = []
+
+    async def note(when: str) -> None:
+        ran.append(f"{when}: {await value()}")
+
+    async def change_my_mind() -> None:
+        async with database.session_context() as session:
+            await increment(session)
+            after_commit(session, partial(note, "committed"))
+            after_rollback(session, partial(note, "rolled back"))
+            raise RuntimeError("changed my mind")
 
     with pytest.raises(RuntimeError, match="changed my mind"):
-        await _fail_with(never)
-    assert await value() == 0
+        await change_my_mind()
+    assert ran == ["rolled back: 0"]
 
 
-async def _fail_with(hook: Callable[[], Awaitable[None]]) -> None:
+async def test_what_undoes_does_not_run_when_all_is_stored(service: FastAPI) -> None:
+    ran: list[str] = []
+
+    async def undo() -> None:
+        ran.append("undone")
+
     async with database.session_context() as session:
         await increment(session)
-        after_commit(session, hook)
-        raise RuntimeError("changed my mind")
+        after_rollback(session, undo)
+    assert ran == []
+    assert await value() == 1
 
 
 async def test_a_hook_is_waited_for_quietly_when_its_caller_is_gone(

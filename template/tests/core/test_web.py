@@ -10,7 +10,7 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.types import Scope
 
 from app.config import Settings
-from app.core.application import create_app, started
+from app.core.application import OBJECTS_BETWEEN_COLLECTIONS, create_app, started
 from app.core.auth import public
 from app.core.web.routes import Router
 from tests.core.plugin import caller_of, with_changes
@@ -41,8 +41,10 @@ def build(settings: Settings, **changes: object) -> FastAPI:
 
 async def test_what_stays_is_not_looked_through_for_garbage(settings: Settings) -> None:
     gc.unfreeze()
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS - 1)
     async with started(settings, ()):
         assert gc.get_freeze_count() > 10_000
+        assert gc.get_threshold()[0] == OBJECTS_BETWEEN_COLLECTIONS
     assert gc.get_freeze_count() == 0
 
 

@@ -2,6 +2,7 @@
 
 from app.core.database.handle import ReadSession as ReadSession
 from app.core.database.handle import after_commit as after_commit
+from app.core.database.handle import after_rollback as after_rollback
 from app.core.database.handle import when_committed as when_committed
 from app.core.database.layout import *  # noqa: F403 - sessions, see there
 from app.core.database.repository import Repository as Repository

@@ -28,7 +28,8 @@ log = structlog.get_logger(logger_name="app.database")
 ResultT = TypeVar("ResultT")
 Hook = Callable[[], Awaitable[None]]
 
-_HOOKS = "after_commit"
+_AFTER_COMMIT = "after_commit"
+_AFTER_ROLLBACK = "after_rollback"
 _OVER = "over"
 _open: ContextVar[tuple[AsyncSession, ...]] = ContextVar("open_sessions", default=())
 _NOT_STARTED = "the database is used outside of the application's lifespan"
@@ -222,39 +223,35 @@ class Database:
 
     # --- sessions ---
 
-    @asynccontextmanager
-    async def session_context(self) -> AsyncIterator[AsyncSession]:
-        """A session outside of requests: commits at the end, rolls back when anything is raised."""
+    async def get_session(self) -> AsyncIterator[AsyncSession]:
+        """The session of a request: a dependency.
+
+        Commits at the end, before the answer is sent; rolls back when anything is raised.
+        """
         if self._sessions is None:
             raise RuntimeError(_NOT_STARTED)
-        committed = False
+        session, hooks = self._sessions(), _AFTER_ROLLBACK
         try:
-            async with self._sessions() as session:
+            async with session:
                 with _open_here(session):
                     yield session
                     await session.commit()
-                    committed = True
+                    hooks = _AFTER_COMMIT
         finally:
-            if committed:
-                await _run_hooks(session)
+            await _run_hooks(session, hooks)
 
-    @asynccontextmanager
-    async def read_session_context(self) -> AsyncIterator[ReadSession]:
-        """A session that only reads, outside of requests."""
+    async def get_read_session(self) -> AsyncIterator[ReadSession]:
+        """The session of a request that only reads: a dependency."""
         if self._read_sessions is None:
             raise RuntimeError(_NOT_STARTED)
         async with self._read_sessions() as session:
             yield session
 
-    async def get_session(self) -> AsyncIterator[AsyncSession]:
-        """The session of a request: a dependency, committed before the answer is sent."""
-        async with self.session_context() as session:
-            yield session
+    session_context = asynccontextmanager(get_session)
+    """A session outside of requests: `async with database.session_context() as session`."""
 
-    async def get_read_session(self) -> AsyncIterator[ReadSession]:
-        """The session of a request that only reads: a dependency."""
-        async with self.read_session_context() as session:
-            yield session
+    read_session_context = asynccontextmanager(get_read_session)
+    """A session that only reads, outside of requests."""
 
     async def in_transaction(
         self, work: Callable[[AsyncSession], Awaitable[ResultT]], *, attempts: int = 3
@@ -291,7 +288,15 @@ def after_commit(session: AsyncSession, hook: Hook) -> None:
     changes are stored by then, so nothing is undone and the caller is not told. Whoever is
     cancelled meanwhile, as by a time limit, ends once all hooks have.
     """
-    session.info.setdefault(_HOOKS, []).append(hook)
+    session.info.setdefault(_AFTER_COMMIT, []).append(hook)
+
+
+def after_rollback(session: AsyncSession, hook: Hook) -> None:
+    """Do something once this session's changes are rolled back, and not at all if they are kept.
+
+    For what was done elsewhere and must be undone. As after a commit, a hook that fails is logged.
+    """
+    session.info.setdefault(_AFTER_ROLLBACK, []).append(hook)
 
 
 async def when_committed(hook: Hook) -> None:
@@ -319,9 +324,9 @@ def _open_here(session: AsyncSession) -> Iterator[None]:
         _open.set(before)
 
 
-async def _run_hooks(session: AsyncSession) -> None:
-    """Do what waits for the commit, to its end: nobody else would."""
-    if not (hooks := session.info.pop(_HOOKS, ())):
+async def _run_hooks(session: AsyncSession, when: str) -> None:
+    """Do what waits for the end of the transaction, to its own end: nobody else would."""
+    if not (hooks := session.info.pop(when, ())):
         return
     running, cancelled = asyncio.create_task(_run_all(hooks)), None
     with CancelScope(shield=True):
@@ -340,4 +345,4 @@ async def _run_all(hooks: Iterable[Hook]) -> None:
         try:
             await hook()
         except Exception:
-            log.exception("a hook after the commit failed")
+            log.exception("a hook after the transaction failed")

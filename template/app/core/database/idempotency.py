@@ -13,9 +13,10 @@ network). What is kept for callers of a tenant goes with it.
 """
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from hashlib import sha256
 from typing import Annotated, Any, cast
 from uuid import UUID, uuid4
@@ -45,7 +46,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core import context
 from app.core.database.base import KEPT_FOR
-from app.core.database.handle import Database
+from app.core.database.handle import Database, after_rollback
 from app.core.database.realm import current_realm
 from app.core.database.types import UtcDateTime, utc_now
 from app.core.errors import ConflictError, ValidationFailedError
@@ -275,40 +276,24 @@ def once(keys: IdempotencyKeys) -> type[APIRoute]:
 
 
 def _remembering(keys: IdempotencyKeys) -> Callable[..., Awaitable[None]]:
-    """Make the dependency that says for whom, and in which transaction, the answer is stored."""
-    claim = _claiming(keys)
+    """Make the dependency that begins what a key stands for, or finds it done."""
 
     async def remember(
         request: Request,
-        claimed: Annotated[Claim | None, Depends(claim, scope="function")],
         session: Annotated[AsyncSession, Depends(keys.database.get_session, scope="function")],
+        idempotency_key: KeyHeader = None,
     ) -> None:
-        if claimed is not None:
-            request.scope[_SCOPE_KEY] = claimed, session
-
-    return remember
-
-
-def _claiming(keys: IdempotencyKeys) -> Callable[..., AsyncIterator[Claim | None]]:
-    """Make the dependency that begins what a key stands for, or finds it done."""
-
-    async def claim(request: Request, idempotency_key: KeyHeader = None) -> AsyncIterator[Any]:
         if idempotency_key is None:
-            yield None
             return
         identifier = _identify(request, idempotency_key)
         found = await keys.claim(identifier, await _fingerprint(request))
         if not isinstance(found, UUID):
             raise _AnsweredError(_load(found))
         claimed = Claim(identifier, found)
-        try:
-            yield claimed
-        except BaseException:
-            # What the endpoint did is rolled back by now: its session was opened after this.
-            await keys.release(claimed)
-            raise
+        after_rollback(session, partial(keys.release, claimed))
+        request.scope[_SCOPE_KEY] = claimed, session
 
-    return claim
+    return remember
 
 
 def _identify(request: Request, key: str) -> str:
