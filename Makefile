@@ -17,7 +17,7 @@ AXES ?= database databases tenancy auth vault
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help service test matrix report docs bench mutants quick kubernetes lint format lock clean
+.PHONY: help service test matrix updates report docs bench mutants quick kubernetes lint format lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; \
@@ -32,6 +32,11 @@ test: $(bin)/.complete ## Run all tests [ARGS="-k sqlite"]
 matrix: $(bin)/.complete ## Run every combination of AXES="database tenancy" [RESUME=1] [ARGS="-k mysql"]
 	@AXES="$(AXES)" RESUME="$(RESUME)" $(bin)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS) \
 	  tests/test_services.py
+
+updates: AXES = threes
+updates: $(bin)/.complete ## Update services with each three answers from each release [AXES="database auth"]
+	@AXES="$(AXES)" $(bin)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS) \
+	  tests/test_updates.py -k each_release
 
 report: $(bin)/.complete ## Draw docs/matrix.html: which combinations were run here, and with what result
 	@$(bin)/python -m tools.matrix

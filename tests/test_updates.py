@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from os import environ
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import yaml
 
 from tests.support.answers import Resolver
 from tests.support.matrix import Matrix
+from tests.support.render import Renderer
 from tests.support.runs import (
     Running,
     database_server,
@@ -23,6 +25,7 @@ from tests.support.runs import (
     running,
     token_issuer,
 )
+from tests.support.services import Service, Services
 from tests.support.template import Answers, Template
 from tests.support.updates import (
     EDITS,
@@ -41,6 +44,9 @@ from tests.support.updates import (
 TEMPLATE = Template()
 MATRIX = Matrix(TEMPLATE)
 PRESETS = TEMPLATE.questions["preset"].choices
+
+UPDATED = Services(MATRIX, Renderer(TEMPLATE)).wanted(environ.get("AXES", "database"))
+"""Services that are updated from each release; `make updates` takes each three answers."""
 
 OLDEST_COPIER = "copier==9.18.0"
 """What `_min_copier_version` promises; the newest is what all other tests run."""
@@ -75,9 +81,25 @@ def test_an_update_loses_nothing(
     if number >= len(history.versions):
         pytest.skip("this clone has fewer earlier versions")
     version = history.versions[-1 - number]
-    presets = list(chosen(yaml.safe_load(history.read(version, "copier.yml"))["preset"]))
+    presets = list(chosen(history.questions(version)["preset"]))
     given = {"preset": presets[number % len(presets)]}
-    replay = Replay.of(history, version, given, tmp_path / "service")
+    assert_nothing_is_lost(Replay.of(history, version, given, tmp_path / "service"), owner)
+
+
+@pytest.mark.parametrize("service", UPDATED, ids=lambda service: service.name)
+def test_an_update_from_each_release_loses_nothing(
+    service: Service, history: History, owner: Owner, tmp_path: Path
+) -> None:
+    if not history.released:
+        pytest.skip("this clone has no releases (git fetch --tags)")
+    for version in history.released:
+        asked = history.questions(version).keys()
+        given = {name: value for name, value in service.answers.items() if name in asked}
+        assert_nothing_is_lost(Replay.of(history, version, given, tmp_path / version), owner)
+
+
+def assert_nothing_is_lost(replay: Replay, owner: Owner) -> None:
+    """Do an owner's work on a service, update it, and compare it with a fresh one."""
     before, answered = replay.tree, replay.answers
     for edit in EDITS.values():
         edit(replay.directory)
@@ -88,7 +110,8 @@ def test_an_update_loses_nothing(
     assert replay.conflicts() == []
     assert answered.items() <= replay.answers.items()
     answers = Resolver(owner.renderer.template).resolve(replay.answers)
-    expected = after(owner.expected(before, answers), EDITS.values(), tmp_path / "expected")
+    place = replay.directory.with_name(f"{replay.directory.name} expected")
+    expected = after(owner.expected(before, answers), EDITS.values(), place)
     assert differences(replay.tree, expected) == []
 
 
@@ -219,7 +242,7 @@ def test_the_oldest_copier_updates_too(history: History, owner: Owner, tmp_path:
 
 def test_questions_and_choices_only_grow(history: History) -> None:
     for version in history.versions:
-        assert shrunk(yaml.safe_load(history.read(version, "copier.yml"))) == [], version
+        assert shrunk(history.questions(version)) == [], version
 
 
 def test_what_shrinks_is_seen() -> None:

@@ -46,23 +46,28 @@ class History:
         These are all releases and, until there are enough of them, the latest commits that changed
         what is rendered.
         """
-        released = _git(ROOT, "tag", "--list", "v*", "--sort=version:refname").split()
-        for tag in released:
-            _git(
-                self.root, "fetch", "--quiet", f"file://{ROOT}", f"refs/tags/{tag}:refs/tags/{tag}"
-            )
         commits = _git(
             self.root, "log", "--first-parent", "--format=%H", "HEAD~1", "--", *RENDERED
         ).split()
-        wanted = commits[: max(0, ENOUGH - len(released))]
+        wanted = commits[: max(0, ENOUGH - len(self.released))]
         tags = [f"v0.0.{number}" for number, _ in enumerate(wanted, start=1)]
         for tag, commit in zip(tags, reversed(wanted), strict=True):
             _git(self.root, "tag", tag, commit)
-        return [*tags, *released]
+        return [*tags, *self.released]
 
-    def read(self, version: str, path: str) -> str:
-        """Give the text of a file in a version."""
-        return _git(self.root, "show", f"{version}:{path}")
+    @cached_property
+    def released(self) -> list[str]:
+        """The tags of all releases, oldest first."""
+        tags = _git(ROOT, "tag", "--list", "v*", "--sort=version:refname").split()
+        for tag in tags:
+            wanted = f"refs/tags/{tag}:refs/tags/{tag}"
+            _git(self.root, "fetch", "--quiet", f"file://{ROOT}", wanted)
+        return tags
+
+    def questions(self, version: str) -> dict[str, Any]:
+        """Read the `copier.yml` of a version."""
+        found: dict[str, Any] = yaml.safe_load(_git(self.root, "show", f"{version}:copier.yml"))
+        return found
 
 
 @contextmanager
