@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 from httpx2 import AsyncClient
 
+from app.config import Settings
 from tests.core.issuing.base import bearer
 from tests.core.issuing.clerk import PAGE
 from tests.core.issuing.signing import SigningIssuer
+from tests.core.plugin import with_changes
 
 ME = "/api/v1/auth/me"
 
@@ -61,3 +63,8 @@ async def test_metadata_of_the_user_never_counts(
     token = issuer.token(unsafe_metadata=chosen, metadata=chosen, roles=[], role="admin")
     me = (await stranger.get(ME, headers=bearer(token))).json()
     assert (me["tenant"], me["roles"]) == (None, [])
+
+
+def test_production_names_its_own_pages(settings: Settings) -> None:
+    told = list(with_changes(settings, clerk_authorized_parties=()).insecure())
+    assert "CLERK_AUTHORIZED_PARTIES must name the origins of your own pages" in told

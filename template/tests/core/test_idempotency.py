@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from types import SimpleNamespace
+from uuid import uuid4
 
 import pytest
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from httpx2 import AsyncClient
 from sqlalchemy import String, event, func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.config import Settings
@@ -262,6 +265,27 @@ async def test_a_key_does_not_live_for_ever(caller: AsyncClient) -> None:
     answer = await caller.post(PATH, content="coffee", headers=KEY)
     assert (answer.status_code, answer.json()) == (201, "coffee")
     assert await orders() == 2
+
+
+async def test_of_two_who_find_an_old_key_one_takes_it(
+    caller: AsyncClient, pause: Pause, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pause.over.set()
+    await caller.post(f"{PATH}/slow", headers=KEY)
+    await age(timedelta(seconds=1))
+    pause.reached.clear()
+    find = KEYS._find
+
+    async def find_as_it_was(session: AsyncSession, identifier: str) -> SimpleNamespace:
+        """As if another request had taken the key since."""
+        found = await find(session, identifier)
+        assert found is not None
+        return SimpleNamespace(**{**found._mapping, "attempt": uuid4()})
+
+    monkeypatch.setattr(KEYS, "_find", find_as_it_was)
+    answer = await caller.post(f"{PATH}/slow", headers=KEY)
+    assert (answer.status_code, answer.json()["code"]) == (409, "request_in_progress")
+    assert not pause.reached.is_set()  # nothing was even begun
 
 
 async def test_old_keys_are_removed(caller: AsyncClient) -> None:

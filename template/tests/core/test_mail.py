@@ -176,6 +176,12 @@ def test_what_is_no_mail_server_is_refused(settings: Settings, url: str) -> None
         at(settings, url)
 
 
+@pytest.mark.parametrize("sender", ["nobody", "a b@example.com", "a@example.com\r\nBcc: b@c"])
+def test_what_is_no_sender_is_refused(settings: Settings, sender: str) -> None:
+    with pytest.raises(ValueError, match="must be an e-mail address"):
+        with_changes(settings, mail_from=sender)
+
+
 def test_a_password_is_not_sent_to_a_server_without_tls(
     settings: Settings, mailbox: Mailbox
 ) -> None:

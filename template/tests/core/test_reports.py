@@ -102,6 +102,10 @@ async def test_unexpected_failures_are_reported_without_secrets(
     monkeypatch.setattr("app.core.reports.piece.PATIENCE_SECONDS", 20)
     app = create_app(with_changes(settings, sentry_dsn=project.dsn), routers=[router])
     async with app.router.lifespan_context(app), caller_of(app, headers={}) as caller:
+        client = sentry_sdk.get_client()
+        assert client.integrations == {}  # they patch libraries
+        assert not client.options["auto_session_tracking"]
+        assert not client.options["send_client_reports"]
         headers = {"X-Request-ID": "of-the-request", "Cookie": "a=swordfish"}
         for how in ("text", "input", "answer", "statement"):
             path = f"{settings.api_v1_str}/reported/{how}?token=swordfish"

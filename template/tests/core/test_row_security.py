@@ -4,8 +4,10 @@ from contextlib import AsyncExitStack
 from uuid import UUID, uuid4
 
 import pytest
+from alembic.autogenerate import produce_migrations, render_python_code
+from alembic.migration import MigrationContext
 from fastapi import FastAPI
-from sqlalchemy import func, select, text
+from sqlalchemy import Column, Connection, MetaData, Table, Uuid, func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from app.config import Settings
@@ -183,3 +185,25 @@ async def test_the_owner_is_confined_like_everybody(
                 await connection.execute(text(statement))
             assert await connection.scalar(count) == 1
             await connection.rollback()
+
+
+async def test_a_migration_confines_a_new_table_of_tenants(app: FastAPI) -> None:
+    metadata = MetaData()
+    Table("parcels", metadata, Column("tenant_id", Uuid()), info={OWNED: "tenant_id"})
+    Table("letters", metadata, Column("owner", Uuid()), info={OWNED: "owner"})
+
+    def write(connection: Connection) -> tuple[str, str]:
+        ours = {"include_name": lambda name, *_: name in metadata.tables}
+        written = produce_migrations(MigrationContext.configure(connection, opts=ours), metadata)
+        assert written.upgrade_ops is not None
+        assert written.downgrade_ops is not None
+        return (
+            render_python_code(written.upgrade_ops),
+            render_python_code(written.downgrade_ops),
+        )
+
+    async with HOME.observer.connect() as connection:
+        upgrade, downgrade = await connection.run_sync(write)
+    assert 'enable_row_security("parcels")' in upgrade
+    assert 'enable_row_security("letters", "owner")' in upgrade
+    assert 'disable_row_security("parcels")' in downgrade

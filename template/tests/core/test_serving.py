@@ -78,7 +78,12 @@ def test_every_line_is_json_with_the_same_fields(life: Life) -> None:
         assert line.keys() >= FIELDS
 
 
+def test_nobody_is_told_what_serves(life: Life) -> None:
+    assert "server" not in life.ready.headers
+
+
 def test_a_request_is_one_line_with_its_id_and_probes_are_none(life: Life) -> None:
+    assert life.of("uvicorn.access") == []
     asked = [line["path"] for line in life.of("app.access")]
     assert sorted(asked) == [
         "/api/v1/fail",

@@ -1,4 +1,6 @@
 import asyncio
+import io
+import json
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Never
@@ -29,6 +31,7 @@ from app.core.database import utc_now
 from app.core.database.handle import Database
 from app.core.database.tables import make_tables
 from app.core.errors import ConflictError
+from app.core.logging import configure_logging
 from tests.core.first_database import (
     ExtraBase,
     ExtraModel,
@@ -343,3 +346,20 @@ async def test_a_session_cannot_be_used_after_its_scope(service: FastAPI) -> Non
     assert not kept.in_transaction()
     with pytest.raises(InvalidRequestError):
         await kept.refresh(Note(text="never stored"))
+
+
+@pytest.mark.parametrize("debug", [True, False])
+async def test_sql_is_logged_while_somebody_looks_for_a_fault(
+    service: FastAPI, settings: Settings, *, debug: bool
+) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), write_through=True)
+    changes = {"log_format": "json", "log_level": "INFO", "debug": debug}
+    configure_logging(with_changes(settings, **changes), stream)
+    try:
+        async with database.session_context() as session:
+            await session.execute(text("SELECT 7"))
+    finally:
+        configure_logging(settings)
+    stream.seek(0)
+    said = [(line["logger"], line["event"]) for line in map(json.loads, stream)]
+    assert (("sqlalchemy.engine.Engine", "SELECT 7") in said) == debug

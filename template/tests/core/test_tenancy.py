@@ -335,10 +335,21 @@ async def test_work_across_tenants_is_explicit_and_audited(
         async with database.session_context() as everybody:
             assert set(await everybody.scalars(select(Thing.tenant_id))) == {ONE, OTHER}
             everybody.add(Thing(name="whose?"))
-            with pytest.raises(NoTenantError):
+            with pytest.raises(NoTenantError, match="must name the tenant"):
                 await everybody.flush()
             everybody.expunge_all()
     assert written == [("tenancy.across", "count things")]
+
+
+async def test_not_even_work_across_tenants_gives_things_away(session: AsyncSession) -> None:
+    with across_tenants("test"):
+        async with database.session_context() as everybody:
+            thing = await everybody.scalar(select(Thing).where(Thing.tenant_id == ONE))
+            assert thing is not None
+            thing.tenant_id = OTHER
+            with pytest.raises(CrossTenantError, match="cannot be given"):
+                await everybody.flush()
+            everybody.expunge_all()
 
 
 # --- Over HTTP ---

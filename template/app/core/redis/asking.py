@@ -31,7 +31,7 @@ AnswerT = TypeVar("AnswerT")
 Question = Callable[[Client], Awaitable[AnswerT]]
 Hook = Callable[[Client], Awaitable[None]]
 
-AWAY = (RedisError, RedisClusterException, OSError, TimeoutError)
+AWAY = (RedisError, RedisClusterException, OSError)
 """What redis-py raises when Redis is away, or answers nonsense."""
 FAILURES = 3
 REST_SECONDS = 1.0

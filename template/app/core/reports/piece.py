@@ -35,7 +35,6 @@ async def _lifespan(settings: "CoreSettings") -> AsyncIterator[None]:
         release=settings.app_version,
         before_send=_without_texts,
         default_integrations=False,
-        auto_enabling_integrations=False,
         auto_session_tracking=False,
         include_local_variables=False,
         send_client_reports=False,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from time import perf_counter, sleep
 
 import pytest
@@ -245,3 +246,21 @@ def test_an_upload_that_is_cut_off_says_nothing(gateway: Gateway) -> None:
     assert answers == [502] * 3
     gateway.upstream.raw = ANSWER
     assert gateway.client.get("/fragile/x").status_code == 200
+
+
+async def test_health_tells_of_an_upstream_that_is_not_well(gateway: Gateway) -> None:
+    raw = gateway.upstream
+    table = Upstream(
+        url=f"http://127.0.0.1:{raw.raw_port}", health="/x", breaker_failures=1, breaker_rest=600
+    )
+    async with upstreams.connect("ailing", table) as ailing:
+        raw.raw = ANSWER
+        assert (await ailing.probe())["status"] == 200
+        raw.raw = UNAVAILABLE
+        with pytest.raises(RuntimeError, match="/x answers 503"):
+            await ailing.probe()
+        raw.raw = ANSWER
+        with suppress(OSError), ailing.breaker.attempt():
+            raise OSError
+        with pytest.raises(RuntimeError, match="the breaker is open"):
+            await ailing.probe()

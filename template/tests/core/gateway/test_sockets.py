@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from time import perf_counter
 from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import ClientSession, WSMsgType, WSServerHandshakeError
 from yarl import URL
 
-from tests.core.gateway.conftest import ANSWER, Gateway
+from tests.core.gateway.conftest import ANSWER, REST_SECONDS, Gateway
+from tests.core.gateway.test_failing import TRIES, UNAVAILABLE, rest
 from tests.core.plugin import MEMBER
 
 
@@ -102,6 +104,30 @@ async def test_no_socket_where_there_is_none_opens_no_breaker(
         assert refused.value.status == 502
     gateway.upstream.raw = ANSWER
     assert gateway.client.get("/fragile/x").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "status"),
+    [("fragile", UNAVAILABLE, 502), ("hanging", None, 504)],
+    ids=["unavailable", "hangs"],
+)
+async def test_sockets_that_fail_open_the_breaker(
+    gateway: Gateway, session: ClientSession, name: str, raw: bytes | None, status: int
+) -> None:
+    for _ in range(TRIES):
+        await asyncio.to_thread(rest, gateway, name)
+        gateway.upstream.raw = raw
+        began = perf_counter()
+        for _ in range(2):
+            with pytest.raises(WSServerHandshakeError) as failed:
+                await session.ws_connect(f"{name}/x")
+            assert failed.value.status == status
+        gateway.upstream.raw = ANSWER
+        answer = gateway.client.get(f"/{name}/x")
+        if perf_counter() - began < REST_SECONDS:
+            break  # else the machine has stood still, and the breaker has rested
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    await asyncio.to_thread(rest, gateway, name)
 
 
 async def test_a_socket_is_one_line_in_the_access_log(

@@ -1,10 +1,13 @@
 """How the table of upstreams is written."""
 
+from collections.abc import Iterator
+
 import pytest
 from pydantic import ValidationError
 
 from app.config import Settings
-from app.core.gateway.settings import Upstream
+from app.core.gateway.settings import GatewaySettings, Upstream
+from app.core.settings import AppSettings
 from tests.core.plugin import with_changes
 
 
@@ -67,3 +70,14 @@ def test_a_list_is_no_table(settings: Settings) -> None:
 def test_broken_json_is_told_what_is_wanted(settings: Settings) -> None:
     with pytest.raises(ValidationError, match="must be names, NAME=URL or a JSON object"):
         with_changes(settings, gateway_upstreams='{"a": ')
+
+
+def test_limits_of_others_stay(settings: Settings) -> None:
+    class Other(AppSettings):
+        def body_limits(self) -> Iterator[tuple[str, int]]:
+            yield "/other", 1
+
+    class Both(GatewaySettings, Other): ...
+
+    both = Both.model_validate(settings.model_dump() | {"gateway_upstreams": "a"})
+    assert dict(both.body_limits()).keys() == {"/other", "/services/a"}

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from arq import Retry
@@ -16,6 +17,7 @@ from arq.worker import func
 from app.config import Settings
 from app.core.jobs.backends import arq as backend
 from app.core.jobs.backends.arq import RUN, ArqQueue, PatientWorker
+from app.core.jobs.backends.base import NoWorkerError
 from app.core.jobs.backends.redis import key
 from app.core.jobs.message import Message
 from app.core.redis import link
@@ -96,3 +98,10 @@ async def working(perform: Any) -> AsyncIterator[PatientWorker]:
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running
+
+
+async def test_that_there_is_no_worker_is_told(settings: Settings, redis_url: str) -> None:
+    changed = leading_to(settings, redis_url, f"test:{uuid4().hex[:12]}")
+    async with link.established(changed):
+        with pytest.raises(NoWorkerError):
+            await ArqQueue(changed).look()

@@ -19,6 +19,7 @@ from app.config import Settings
 from app.core import context, deadline
 from app.core.database import after_commit
 from app.core.discovery import import_submodules
+from app.core.errors import unexpected
 from app.core.jobs import Job, JobFailedError, Outbox, Retries, enqueue, port, task
 from app.core.jobs.attendance import LATE, enqueue_due, going_on, keep_time, tick
 from app.core.jobs.backends import inline
@@ -161,6 +162,12 @@ def test_times_of_schedules() -> None:
 
 
 # --- when it is sent ---
+
+
+def test_jobs_want_a_service_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(port, "_queue", None)
+    with pytest.raises(RuntimeError, match="outside of the application's lifespan"):
+        current_queue()
 
 
 async def test_a_job_is_sent_after_the_commit(service: FastAPI, jobs: Collected) -> None:
@@ -398,6 +405,12 @@ async def test_a_job_that_nobody_knows_waits_for_who_does(jobs: Collected) -> No
     jobs.waiting.clear()
     await _run(message, jobs)
     assert (jobs.waiting[0].task, jobs.waiting[0].attempt) == ("from.the.future", 2)
+    told: list[Exception] = []
+    with unexpected.heard_by(told.append):
+        await _run(message.model_copy(update={"attempt": 99}), jobs)
+    assert [(type(error).__name__, str(error)) for error in told] == [
+        ("UnknownTaskError", "from.the.future")
+    ]
 
 
 async def _run(message: Any, jobs: Collected) -> None:

@@ -7,7 +7,14 @@ import pytest
 from taskiq import AckableMessage, BrokerMessage
 
 from app.config import Settings
-from app.core.jobs.backends.taskiq import GROUP, MOST_WORKERS, Delivery, StreamBroker
+from app.core.jobs.backends.base import NoWorkerError
+from app.core.jobs.backends.taskiq import (
+    GROUP,
+    MOST_WORKERS,
+    Delivery,
+    StreamBroker,
+    TaskiqQueue,
+)
 from app.core.redis import link
 from tests.core.redis.conftest import leading_to
 
@@ -85,3 +92,15 @@ async def test_what_is_sent_before_there_is_a_worker_waits_for_it(
         broker.read_by(link.client)
         message = await anext(broker.listen())
         assert isinstance(message, AckableMessage)
+
+
+async def test_nobody_but_a_worker_takes_jobs() -> None:
+    with pytest.raises(RuntimeError, match="only a worker"):
+        StreamBroker(silence=1).client  # noqa: B018
+
+
+async def test_that_there_is_no_worker_is_told(settings: Settings, redis_url: str) -> None:
+    changed = leading_to(settings, redis_url, f"test:{uuid4().hex[:12]}")
+    async with link.established(changed):
+        with pytest.raises(NoWorkerError):
+            await TaskiqQueue(changed).look()

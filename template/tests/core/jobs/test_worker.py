@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,11 @@ from httpx2 import AsyncClient
 
 from app.config import Settings
 from app.core.application import create_app
-from app.core.jobs import enqueue
+from app.core.jobs import enqueue, worker
 from app.core.jobs.backend import BACKEND
 from app.core.jobs.outbox import OUTBOXES, Outbox
 from app.core.jobs.port import compose, current_queue
+from app.core.jobs.worker import work
 from tests.core.first_database import database
 from tests.core.jobs.conftest import make_own_tables, router
 from tests.core.jobs.tasks import begun, hang_at_first, note, note_once, take_a_while, traces
@@ -140,6 +141,19 @@ async def workers(
 async def caller(sender: FastAPI, workers: Workers) -> AsyncIterator[AsyncClient]:
     async with caller_of(sender) as caller:
         yield caller
+
+
+def test_a_worker_wants_redis(settings: Settings) -> None:
+    with pytest.raises(SystemExit, match="the worker needs REDIS_URL"):
+        work(with_changes(settings, redis_enabled=False))
+
+
+def test_what_runs_its_jobs_itself_has_no_worker(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "BACKEND", replace(BACKEND, work=None))
+    with pytest.raises(SystemExit, match="runs its jobs itself"):
+        work(leading_to(settings, "redis://localhost:6379/0", "test"))
 
 
 async def test_a_worker_does_what_a_request_has_enqueued(

@@ -203,7 +203,11 @@ async def test_a_sign_in_that_took_too_long_is_refused(
 async def test_who_is_refused_over_there_is_told_so(browser: Browser, provider: str) -> None:
     brought = await browser.visit(await browser.begin(provider))
     refused = {"state": brought["state"], "error": "access_denied"}
-    assert (await browser.come_back(provider, refused)).status_code == 401
+    answer = await browser.come_back(provider, refused)
+    assert (answer.status_code, answer.json()["detail"]) == (
+        401,
+        "The provider has not signed you in",
+    )
 
 
 async def test_a_provider_that_fails_is_no_500(

@@ -17,6 +17,7 @@ from app.core.http import Upstream, UpstreamError
 from app.core.jobs import Retries, enqueue, task
 from app.core.jobs.port import sending_to
 from app.core.limits import rate_limit
+from app.core.metrics import measurements
 from tests.core.jobs.collected import Collected
 from tests.core.metrics.scraping import scrape
 from tests.core.neighbour import Neighbour, answering, neighbour
@@ -136,3 +137,9 @@ async def test_figures_of_the_service_itself_are_among_them(caller: AsyncClient)
 async def test_without_a_worker_nobody_waits_for_one(caller: AsyncClient) -> None:
     figures = await scrape(caller)
     assert not list(figures.all("job_workers"))
+
+
+def test_without_the_application_there_are_no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measurements, "_running", [])
+    with pytest.raises(RuntimeError, match="outside of the application's lifespan"):
+        measurements.current()

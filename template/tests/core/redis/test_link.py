@@ -13,7 +13,7 @@ from app.config import Settings
 from app.core.application import create_app
 from app.core.redis import RedisAwayError, asking, client, link
 from app.core.redis.asking import Refused
-from tests.core.plugin import caller_of
+from tests.core.plugin import caller_of, with_changes
 from tests.core.redis.conftest import leading_to
 from tests.core.redis.servers import Server
 
@@ -41,6 +41,12 @@ async def test_a_running_service_has_one_client(on_redis: Settings) -> None:
         assert await status(app) == (200, "up")
     with pytest.raises(RuntimeError, match="outside"):
         client()
+
+
+async def test_that_it_is_off_is_told(settings: Settings) -> None:
+    async with link.established(with_changes(settings, redis_enabled=False)):
+        with pytest.raises(RedisAwayError, match="or it is off"):
+            await link.probe()
 
 
 async def test_killed_it_is_degraded_and_used_again_when_it_is_back(

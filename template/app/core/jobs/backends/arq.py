@@ -33,6 +33,7 @@ from app.core.redis.connection import Client, connected
 if TYPE_CHECKING:
     from arq.typing import WorkerCoroutine
 
+    from app.core.redis.address import Address
     from app.core.registry import CoreSettings
 
 log = structlog.get_logger(logger_name="app.jobs")
@@ -132,7 +133,7 @@ class PatientWorker(Worker):
     async def _poll_iteration(self) -> None:
         try:
             await super()._poll_iteration()
-        except (RedisError, OSError, TimeoutError) as error:
+        except (RedisError, OSError) as error:
             log.warning("no jobs: redis does not answer", reason=type(error).__name__)
             if self.job_counter > self._running:
                 # The job that it was about to take has kept its place.
@@ -160,12 +161,10 @@ def _work(settings: "CoreSettings", start: Start) -> None:
 
 
 async def _receive(settings: "CoreSettings", start: Start) -> None:
-    address = settings.parsed_redis_address
+    address = cast("Address", settings.parsed_redis_address)  # see `work`
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(start())
-        queue = current_queue()
-        if address is None or not isinstance(queue, ArqQueue):
-            raise RuntimeError("a worker needs the address of Redis")
+        queue = cast("ArqQueue", current_queue())
         client = await stack.enter_async_context(
             connected(address, patience=PATIENCE_SECONDS, max_connections=settings.jobs_at_once + 3)
         )
@@ -200,7 +199,7 @@ async def _hold_on(worker: Any, client: Client, silence: float) -> None:
     """Tell the other workers, for ever, that this one still has its jobs."""
     while True:
         await asyncio.sleep(silence / 4)
-        with suppress(RedisError, OSError, TimeoutError):
+        with suppress(RedisError, OSError):
             for identifier in list(worker.tasks):
                 name = f"{in_progress_key_prefix}{identifier}"
                 await client.pexpire(name, round(silence * 1000))

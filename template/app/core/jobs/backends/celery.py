@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from ssl import CERT_REQUIRED
 from time import sleep
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 import structlog
@@ -229,9 +229,7 @@ class Process:
 
     async def _enter(self) -> None:
         await self._stack.enter_async_context(self._start())
-        queue = current_queue()
-        if not isinstance(queue, CeleryQueue):
-            raise TypeError("a worker needs the address of Redis")
+        queue = cast("CeleryQueue", current_queue())  # there is an address of Redis, see `work`
         seconds = self._settings.jobs_outbox_seconds
         await self._stack.enter_async_context(
             going_on(partial(relay, queue, seconds), partial(move_due, queue.hand_over))

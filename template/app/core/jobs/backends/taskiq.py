@@ -14,7 +14,7 @@ from datetime import timedelta
 from functools import partial
 from logging import WARNING, getLogger
 from time import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 from uuid import uuid4
 
 import structlog
@@ -35,6 +35,7 @@ from app.core.redis import link
 from app.core.redis.connection import Client, connected
 
 if TYPE_CHECKING:
+    from app.core.redis.address import Address
     from app.core.registry import CoreSettings
 
 log = structlog.get_logger(logger_name="app.jobs")
@@ -139,7 +140,7 @@ class StreamBroker(AsyncBroker):
         while True:
             try:
                 found = [*await self._read_new(), *await self._take_over()]
-            except (RedisError, OSError, TimeoutError) as error:
+            except (RedisError, OSError) as error:
                 log.warning("no jobs: redis does not answer", reason=type(error).__name__)
                 await asyncio.sleep(1)
                 await self._join()
@@ -157,7 +158,7 @@ class StreamBroker(AsyncBroker):
                 await self.client.eval(
                     *(_MOVE_DUE, 2, self.delayed, self.stream, time(), _MOVED_AT_ONCE)
                 )
-            except (RedisError, OSError, TimeoutError):
+            except (RedisError, OSError):
                 continue  # listen says so
 
     async def hold_on(self) -> None:
@@ -170,17 +171,14 @@ class StreamBroker(AsyncBroker):
                 await self.client.xclaim(
                     *(self.stream, GROUP, self._reading.consumer, 0, held), justid=True
                 )
-            except (RedisError, OSError, TimeoutError):
+            except (RedisError, OSError):
                 continue
 
     async def _join(self) -> None:
         """Be one of the workers; where that cannot be said, a later read finds out."""
-        with suppress(RedisError, OSError, TimeoutError):
-            try:
+        with suppress(RedisError, OSError):
+            with suppress(ResponseError):  # it is there already
                 await self.client.xgroup_create(self.stream, GROUP, id="0", mkstream=True)
-            except ResponseError as error:
-                if not str(error).startswith("BUSYGROUP"):
-                    raise
             await self._forget_consumers()
 
     async def _forget_consumers(self) -> None:
@@ -310,12 +308,10 @@ async def _receive(settings: "CoreSettings", start: Start) -> None:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    address = settings.parsed_redis_address
+    address = cast("Address", settings.parsed_redis_address)  # see `work`
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(start())
-        queue = current_queue()
-        if address is None or not isinstance(queue, TaskiqQueue):
-            raise RuntimeError("a worker needs the address of Redis")
+        queue = cast("TaskiqQueue", current_queue())
         client = await stack.enter_async_context(
             connected(
                 address,
