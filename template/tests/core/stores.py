@@ -37,6 +37,13 @@ class StoreContract:
             await secrets.put("shared", {"KEY": "late"}, version=1)
         assert plain(await secrets.get("shared")) == {"KEY": "two"}
 
+    async def test_not_even_what_somebody_else_has_removed(self, started: None) -> None:
+        await secrets.put("gone", {"KEY": "one"})
+        await secrets.delete("gone")
+        with pytest.raises(SecretConflictError):
+            await secrets.put("gone", {"KEY": "late"}, version=7)
+        assert await secrets.get("gone") is None
+
     async def test_a_removed_document_is_gone_and_may_come_back(self, started: None) -> None:
         await secrets.put("old", {"KEY": "one"})
         await secrets.delete("old")

@@ -1,17 +1,31 @@
 import pytest
 from alembic import command
+from sqlalchemy import text
 
+from app.core.database import migrations
 from app.core.database.layout import DATABASES
 from app.core.discovery import import_submodules
 from tests.core.migrating import alembic
 from tests.core.plugin import Addresses
 
 
+def sql_of(addresses: Addresses, capsys: pytest.CaptureFixture[str]) -> str:
+    alembic(addresses, lambda config: command.upgrade(config, "head", sql=True))
+    return capsys.readouterr().out
+
+
+def test_values_stand_in_the_sql(
+    addresses: Addresses, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statement = text("SELECT :name").bindparams(name="it's")
+    monkeypatch.setattr(migrations, "before_migrations", lambda: [statement])
+    assert sql_of(addresses, capsys).count("SELECT 'it''s'") == len(DATABASES)
+
+
 def test_the_sql_can_be_read_before_it_is_run(
     addresses: Addresses, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    alembic(addresses, lambda config: command.upgrade(config, "head", sql=True))
-    output = capsys.readouterr().out
+    output = sql_of(addresses, capsys)
     import_submodules("app.models")
     for database in DATABASES:
         for name in database.metadata.tables:

@@ -41,6 +41,7 @@ async def session(app: FastAPI, rolled_back: None) -> AsyncIterator[AsyncSession
         select(select(TABLE).subquery()),
         select(Tenant.id).join(TABLE.alias("twin"), literal_column("1") == 1),
         select(literal_column("1")).where(exists(select(TABLE.c.id))),
+        select(literal_column("1")).where(TABLE.c.name == "x"),
         select(Tenant).from_statement(select(TABLE)),
         update(TABLE).values(name="taken"),
         TABLE.delete(),

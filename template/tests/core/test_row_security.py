@@ -7,14 +7,14 @@ import pytest
 from alembic.autogenerate import produce_migrations, render_python_code
 from alembic.migration import MigrationContext
 from fastapi import FastAPI
-from sqlalchemy import Column, Connection, MetaData, Table, Uuid, func, select, text
+from sqlalchemy import Column, Connection, MetaData, Table, Uuid, func, make_url, select, text
 from sqlalchemy.exc import DBAPIError
 
 from app.config import Settings
 from app.core.application import create_app
 from app.core.database.base import OWNED
 from app.core.database.layout import DATABASES
-from app.core.database.roles.role import before_migrations
+from app.core.database.roles.role import after_migrations, before_migrations
 from app.core.database.row_security import confined_tables
 from app.core.tenancy import across_tenants, as_tenant
 from app.core.tenancy.models import Tenant
@@ -185,6 +185,21 @@ async def test_the_owner_is_confined_like_everybody(
                 await connection.execute(text(statement))
             assert await connection.scalar(count) == 1
             await connection.rollback()
+
+
+async def test_a_migrator_that_may_make_no_role_says_what_to_do(
+    migrated: Addresses, settings: Settings
+) -> None:
+    stranger = make_url(migrated[HOME.variable]).set(username="not_there_yet")
+    changed = {HOME.variable: stranger.render_as_string(hide_password=False)}
+    own = with_changes(settings, **migrated | changed)
+    async with HOME.connected(own), HOME.migrator.connect() as connection:
+        # The embedded server's owner is a superuser, who may do everything: play another one.
+        await connection.execute(text("CREATE ROLE plain_migrator"))
+        await connection.execute(text("SET LOCAL ROLE plain_migrator"))
+        with pytest.raises(SystemExit, match='CREATE ROLE "not_there_yet" LOGIN'):
+            await connection.run_sync(after_migrations, HOME.addresses(own), "alembic_version")
+        await connection.rollback()
 
 
 async def test_a_migration_confines_a_new_table_of_tenants(app: FastAPI) -> None:

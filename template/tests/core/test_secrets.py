@@ -41,6 +41,11 @@ async def test_other_variables_too(settings: Settings, monkeypatch: pytest.Monke
     assert "hunter2" not in repr(client)
 
 
+async def test_documents_have_no_place_before_the_start(settings: Settings) -> None:
+    with secrets.given_by(settings), pytest.raises(RuntimeError, match="lifespan"):
+        await secrets.get("notes")
+
+
 async def test_documents_can_be_kept(app: FastAPI) -> None:
     await secrets.put("notes", {"KEY": "x"})
     assert await secrets.list() == ["notes"]

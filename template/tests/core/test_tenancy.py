@@ -1,5 +1,6 @@
 """Whose rows are seen and stored, below HTTP and around it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from uuid import UUID, uuid4
@@ -47,6 +48,7 @@ from app.core.database.types import utc_now
 from app.core.discovery import import_submodules
 from app.core.jobs import enqueue, task
 from app.core.tenancy import across_tenants, as_tenant, current_tenant
+from app.core.tenancy import directory as tenants
 from app.core.tenancy.__main__ import parse, run
 from app.core.tenancy.directory import (
     as_demo_tenant,
@@ -63,6 +65,8 @@ from app.seed import seed
 from tests.core.first_database import ExtraBase, ExtraModel, SessionDep, database
 from tests.core.issuing.base import Issuer, bearer
 from tests.core.jobs.collected import Collected
+from tests.core.migrating import migrate
+from tests.core.outages import line_to
 from tests.core.plugin import TENANT, Addresses, caller_of, with_changes
 
 ONE, OTHER = uuid4(), uuid4()
@@ -444,6 +448,38 @@ async def test_a_deleted_tenant_does_not_come_back(
             403,
             "The tenant of this token was deleted",
         )
+
+
+async def test_a_tenant_that_was_deleted_elsewhere_is_not_shown(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This process remembers it for a while."""
+    assert (await client.get(MINE)).status_code == 200
+    monkeypatch.setattr(directory, "forget", lambda _: None)
+    await delete_tenant(UUID(TENANT))
+    assert (await client.get(MINE)).status_code == 404
+
+
+async def test_without_a_database_only_known_tenants_come_in(
+    empty_databases: Addresses,
+    settings: Settings,
+    issuer: Issuer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not every endpoint needs the database."""
+    monkeypatch.setattr(tenants, "REMEMBERED_SECONDS", 0.0)
+    known, unknown = (bearer(issuer.token(tenant=str(uuid4()))) for _ in range(2))
+    async with line_to(empty_databases[HOME.variable]) as line:
+        keep_none = line.url.startswith("sqlite")
+        addresses = empty_databases | {HOME.variable: line.url}
+        await asyncio.to_thread(migrate, addresses)
+        app = create_app(with_changes(settings, **addresses, db_use_null_pool=keep_none))
+        async with app.router.lifespan_context(app), caller_of(app) as caller:
+            assert (await caller.get(ME, headers=known)).status_code == 200
+            await line.cut()
+            assert (await caller.get(ME, headers=known)).status_code == 200
+            assert (await caller.get(ME, headers=unknown)).status_code == 503
+            await line.mend()
 
 
 async def test_what_is_kept_for_keys_goes_with_the_tenant(

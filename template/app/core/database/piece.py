@@ -8,23 +8,16 @@ from typing import TYPE_CHECKING
 import structlog
 from fastapi import Request, Response
 from sqlalchemy import text
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.pool import AsyncAdaptedQueuePool, Pool
 
-from app.core.database.flavours.flavour import FLAVOUR
+from app.core.database.failures import answer_to
 from app.core.database.handle import Database
 from app.core.database.layout import DATABASES
 from app.core.database.revision import check_revision
-from app.core.errors import (
-    AppException,
-    ConflictError,
-    PreconditionFailedError,
-    ServiceUnavailableError,
-    ValidationFailedError,
-    answer_app_exception,
-)
+from app.core.errors import ConflictError, PreconditionFailedError, answer_app_exception
 from app.core.piece import Check, Details, Piece
 
 if TYPE_CHECKING:
@@ -63,28 +56,12 @@ def _pool_figures(pool: Pool) -> dict[str, int]:
 
 async def answer_database_error(request: Request, error: Exception) -> Response:
     """Answer what the database refused, and say unavailable when it is gone."""
-    answer = _translate(error)
+    answer = answer_to(error)
     if answer is None:
         raise error
     if answer.status >= 500:
         log.warning("database unavailable", reason=type(error).__name__)
     return await answer_app_exception(request, answer)
-
-
-def _translate(error: Exception) -> AppException | None:
-    if isinstance(error, PoolTimeoutError):
-        return ServiceUnavailableError("The database does not answer")
-    if not isinstance(error, DBAPIError):
-        return None
-    if isinstance(error, IntegrityError) or FLAVOUR.broken_rule(error):
-        return ConflictError("This contradicts what is stored already")
-    if isinstance(error, DataError) or FLAVOUR.refused_value(error):
-        return ValidationFailedError("The database cannot store one of the values")
-    if FLAVOUR.lost_conflict(error):
-        return ConflictError("Another request changed the same: try again")
-    if error.connection_invalidated or FLAVOUR.passing(error):
-        return ServiceUnavailableError("The database does not answer")
-    return None
 
 
 async def answer_stale_data(request: Request, _: StaleDataError) -> Response:

@@ -7,11 +7,12 @@ from contextlib import asynccontextmanager
 from time import monotonic
 
 from sqlalchemy import delete, insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.core.auth import Principal
 from app.core.database.base import KEPT_FOR, OWNED
+from app.core.database.failures import is_outage
 from app.core.database.layout import DATABASES
 from app.core.database.types import utc_now
 from app.core.errors import ForbiddenError, ServiceUnavailableError
@@ -32,11 +33,11 @@ class Directory:
         self._admitted: OrderedDict[uuid.UUID, float] = OrderedDict()
 
     async def admit(self, tenant_id: uuid.UUID, principal: Principal, *, create: bool) -> None:
-        """Let a tenant in.
+        """Let the tenant of whoever asks in: sessions see it, and no other one, already.
 
         Raises:
             ForbiddenError: it is unknown or suspended.
-            ServiceUnavailableError: the database does not answer, and it was never here before.
+            Exception: the database does not answer, and it was never here before.
         """
         until = self._admitted.get(tenant_id)
         if until is not None and monotonic() < until:
@@ -45,8 +46,8 @@ class Directory:
             tenant = await self._find(tenant_id)
             if tenant is None and create:
                 tenant = await self._create(tenant_id, principal.tenant or str(tenant_id))
-        except ServiceUnavailableError:
-            if until is None:
+        except (ServiceUnavailableError, SQLAlchemyError) as error:
+            if until is None or not is_outage(error):
                 raise
             return  # not every endpoint needs this database
         self.forget(tenant_id)
@@ -69,16 +70,14 @@ class Directory:
         self._admitted.clear()
 
     async def _find(self, tenant_id: uuid.UUID) -> Tenant | None:
-        with as_tenant(tenant_id):
-            async with HOME.session_context() as session:
-                return await session.get(Tenant, tenant_id)
+        async with HOME.session_context() as session:
+            return await session.get(Tenant, tenant_id)
 
     async def _create(self, tenant_id: uuid.UUID, name: str) -> Tenant | None:
         tenant = Tenant(id=tenant_id, slug=str(tenant_id), name=name[:200])
         try:
-            with as_tenant(tenant_id):
-                async with HOME.session_context() as session:
-                    session.add(tenant)
+            async with HOME.session_context() as session:
+                session.add(tenant)
         except IntegrityError:  # another process was faster
             return await self._find(tenant_id)
         return tenant

@@ -71,8 +71,6 @@ def _texts(statement: Any) -> Iterator[str]:
     for element in (statement, *visitors.iterate(statement)):
         if isinstance(element, TextClause):
             yield element.text
-        elif isinstance(element, TextualSelect):
-            yield str(element.element)
         elif isinstance(element, TableClause) and not isinstance(element, Table):
             yield element.name
         elif isinstance(element, ColumnClause) and element.is_literal:

@@ -4,11 +4,11 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from time import time
+from time import sleep, time
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 from uuid import uuid4
@@ -19,6 +19,9 @@ from tests.core.issuing.signing import SigningKey
 
 CLIENT = {"client_id": "a-client", "client_secret": "the client's secret"}
 Answer = tuple[int, dict[str, str], Any]
+
+DRIP_SECONDS = 0.05
+"""So that no answer is whole within some seconds."""
 
 
 @dataclass
@@ -39,6 +42,8 @@ class Elsewhere:
         codes: what was asked for with each code that is not used up.
         changes: replaces claims of ID tokens.
         broken: paths that answer by an error.
+        said: replaces what a path answers.
+        dripping: paths whose answer comes byte by byte.
         names_issuer: whether it names itself when it sends the browser back (RFC 9207).
     """
 
@@ -50,6 +55,8 @@ class Elsewhere:
         self.tokens: set[str] = set()
         self.changes: dict[str, Any] = {}
         self.broken: set[str] = set()
+        self.said: dict[str, Any] = {}
+        self.dripping: set[str] = set()
         self.names_issuer = True
         self.url = ""
 
@@ -160,14 +167,22 @@ class Elsewhere:
                 self._answer(*elsewhere.post(self.path, _flat(body)))
 
             def _answer(self, status: int, headers: dict[str, str], body: Any) -> None:
-                broken = urlsplit(self.path).path in elsewhere.broken
-                content = b"<html>" if broken else json.dumps(body).encode()
+                path = urlsplit(self.path).path
+                broken = path in elsewhere.broken
+                said = json.dumps(elsewhere.said.get(path, body))
+                content = b"<html>" if broken else said.encode()
                 self.send_response(502 if broken else status)
                 for name, value in headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(content)
+                if path not in elsewhere.dripping:
+                    self.wfile.write(content)
+                    return
+                with suppress(OSError):  # whoever has asked has had enough
+                    for byte in content:
+                        self.wfile.write(bytes([byte]))
+                        sleep(DRIP_SECONDS)
 
             def log_message(self, *_: object) -> None:
                 """Keep the output of the tests clean."""

@@ -4,6 +4,8 @@ import uuid
 
 from httpx2 import AsyncClient
 
+from app.core.auth.local.directory import add_user
+from app.core.auth.local.models import HOME
 from tests.core.issuing.base import Issuer, bearer
 from tests.core.local.browsing import Browser
 from tests.core.local.elsewhere import Elsewhere, Person
@@ -49,6 +51,19 @@ async def test_who_registers_again_may_choose_a_new_password(
     await people.post("register", email=email, password=OTHER)
     await mailbox.next(email)  # that the password was changed
     assert "already" in (await mailbox.next(email))["Subject"]
+
+
+async def test_an_account_that_came_first_stays_whose_it_is(people: People) -> None:
+    email = new_address()
+    await people.post("register", email=email, password=PASSWORD)
+    token = await people.mailed_token(email)
+    async with HOME.session_context() as session:
+        await add_user(session, email, password_hash=None)  # by an administrator, for example
+    answer = await people.post("verify-email", token=token)
+    assert (answer.status_code, answer.json()["detail"]) == (
+        409,
+        "There is an account with this address already: sign in",
+    )
 
 
 async def test_there_are_no_invitations(client: AsyncClient) -> None:

@@ -11,7 +11,7 @@ from app.core.auth.local.models import HOME
 from app.core.auth.local.realms.realm import entered
 from app.core.auth.local.realms.tenants import find_tenant
 from app.core.tenancy import across_tenants
-from app.core.tenancy.directory import suspend_tenant
+from app.core.tenancy.directory import delete_tenant, directory, suspend_tenant
 from tests.core.issuing.base import Issuer, bearer
 from tests.core.local.browsing import Browser
 from tests.core.local.elsewhere import Elsewhere, Person
@@ -201,6 +201,19 @@ async def test_who_may_invite_whom(people: People) -> None:
 
 async def test_a_token_without_a_tenant_invites_nobody(people: People, issuer: Issuer) -> None:
     tokens = {"access_token": issuer.token(roles=["owner"])}
+    assert (await invite(people, tokens, new_address())).status_code == 403
+
+
+async def test_nobody_is_invited_into_a_tenant_that_was_closed_elsewhere(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = await people.join()
+    tokens = await people.login(owner)
+    assert (await people.me(tokens)).status_code == 200
+    monkeypatch.setattr(directory, "forget", lambda _: None)  # another process has other memories
+    realm = await realm_of(owner)
+    assert realm is not None
+    await delete_tenant(realm)
     assert (await invite(people, tokens, new_address())).status_code == 403
 
 

@@ -8,6 +8,7 @@ from app.config import Settings
 from app.core.application import create_app
 from app.core.auth.local.keys import derive
 from app.core.auth.local.models import HOME, UserIdentity
+from app.core.auth.local.oauth import providers
 from app.core.auth.local.realms.realm import everywhere
 from app.core.database.types import utc_now
 from app.core.secrets import secrets
@@ -218,6 +219,53 @@ async def test_a_provider_that_fails_is_no_500(
     answer = await browser.come_back(provider, brought)
     assert (answer.status_code, answer.json()["code"]) == (502, "external_service")
     assert elsewhere.url not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("provider", "path", "said"),
+    [
+        ("google", "/.well-known/openid-configuration", []),
+        ("google", "/token", []),
+        ("github", "/login/oauth/access_token", []),
+        ("github", "/api/user", []),
+        ("github", "/api/user", {"id": "ada"}),
+        ("github", "/api/user/emails", {"message": "Not Found"}),
+        ("github", "/api/user/emails", ["ada@example.com"]),
+    ],
+)
+async def test_what_a_provider_should_not_say_is_no_500(
+    browser: Browser, elsewhere: Elsewhere, provider: str, path: str, said: object
+) -> None:
+    brought = await browser.visit(await browser.begin(provider))
+    elsewhere.said[path] = said
+    answer = await browser.come_back(provider, brought)
+    assert (answer.status_code, answer.json()["code"]) == (502, "external_service")
+    assert "something else than it should" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("provider", "path"),
+    [
+        ("google", "/.well-known/openid-configuration"),
+        ("google", "/token"),
+        ("github", "/login/oauth/access_token"),
+        ("github", "/api/user"),
+    ],
+)
+async def test_a_provider_that_drips_is_not_waited_for(
+    browser: Browser,
+    elsewhere: Elsewhere,
+    monkeypatch: pytest.MonkeyPatch,
+    provider: str,
+    path: str,
+) -> None:
+    brought = await browser.visit(await browser.begin(provider))
+    monkeypatch.setattr(providers, "TIMEOUT_SECONDS", 1.0)
+    elsewhere.said[path] = {"padding": "x" * 200}
+    elsewhere.dripping = {path}
+    answer = await browser.come_back(provider, brought)
+    assert (answer.status_code, answer.json()["code"]) == (502, "external_service")
+    assert "does not answer" in answer.json()["detail"]
 
 
 async def test_a_discovery_document_of_somebody_else_is_not_believed(

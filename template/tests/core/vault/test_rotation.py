@@ -146,6 +146,14 @@ def test_the_command(
     assert str(current) not in f"{said}"
 
 
+def test_a_place_without_a_secret_has_no_key_to_replace(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enter(new_place(vault, policy="rotation"), monkeypatch)
+    with pytest.raises(SystemExit, match=r"^rotation: .*make vault-seed"):
+        main()
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "line"),
     [

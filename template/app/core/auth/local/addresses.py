@@ -12,7 +12,7 @@ from app.core.auth.local.accounts import lock, prove
 from app.core.auth.local.directory import find_user
 from app.core.auth.local.models import HOME, User
 from app.core.auth.local.parts import may_mail, send_after
-from app.core.auth.local.realms.realm import current, entered
+from app.core.auth.local.realms.realm import current
 from app.core.auth.local.sessions import Origin
 from app.core.auth.local.settings import LocalSettings
 from app.core.errors import ConflictError
@@ -61,16 +61,15 @@ async def confirm_change(settings: LocalSettings, user_id: uuid.UUID, token: str
         seen = await mail_tokens.find(reading, "email", token)
     if seen.user_id != user_id:
         raise mail_tokens.not_valid()
-    with entered(seen.realm_id):
-        async with HOME.session_context() as session:
-            taken = await mail_tokens.take(session, "email", token)
-            user: User | None = await session.get(User, taken.user_id, with_for_update=True)
-            if user is None or user.disabled_at is not None:
-                raise mail_tokens.not_valid()
-            if await find_user(session, taken.email) is not None:
-                raise ConflictError("There is an account with this address already")
-            before, user.email = user.email, taken.email
-            await sessions.end_all(session, user.id)
-            await mail_tokens.withdraw(session, "reset", before)
-            send_after(session, letters.address_changed(settings, before))
+    async with HOME.session_context() as session:
+        taken = await mail_tokens.take(session, "email", token)
+        user: User | None = await session.get(User, taken.user_id, with_for_update=True)
+        if user is None or user.disabled_at is not None:
+            raise mail_tokens.not_valid()
+        if await find_user(session, taken.email) is not None:
+            raise ConflictError("There is an account with this address already")
+        before, user.email = user.email, taken.email
+        await sessions.end_all(session, user.id)
+        await mail_tokens.withdraw(session, "reset", before)
+        send_after(session, letters.address_changed(settings, before))
     audit("email.changed", user=str(user.id))

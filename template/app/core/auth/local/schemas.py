@@ -68,7 +68,7 @@ class Login(Named, Body):
     password: Password
 
 
-class Forgotten(Named, Body):
+class Forgotten(Named):
     """Whose password is forgotten."""
 
     email: Email

@@ -36,8 +36,8 @@ class NoVaultError(Exception):
     """Something else answers, such as a proxy with a page of its own."""
 
 
-OUTAGES = (VaultError, NoVaultError, RequestException, OSError)
-"""How Vault fails to answer, or refuses."""
+OUTAGES = (VaultError, NoVaultError, OSError)
+"""How Vault fails to answer, or refuses; what `requests` raises is an OSError."""
 
 PASSING = (
     *(NoConnectionError, Timeout),
@@ -109,8 +109,8 @@ class Session:
         Raises:
             Exception: one of `OUTAGES`.
         """
-        self.ensure()
-        return "root" in self._client.auth.token.lookup_self()["data"]["policies"]
+        answer = self.call(lambda client: client.auth.token.lookup_self())
+        return "root" in _data(answer)["policies"]
 
     def _begin(self) -> None:
         if self._log_in is not None:
@@ -185,18 +185,22 @@ class Session:
         """
         try:
             self.ensure()
+            token = self._client.token
             try:
                 return ask(self._client)
             except Forbidden:
-                if self._log_in is None or self._is_alive():
+                if self._log_in is None or self._is_alive(token):
                     raise
             with self._lock:
-                self._begin()
+                if self._client.token == token:  # no other thread was faster
+                    self._begin()
             return ask(self._client)
         except (KeyError, TypeError) as error:
             raise NoVaultError from error  # to a login or a renewal
 
-    def _is_alive(self) -> bool:
+    def _is_alive(self, token: str) -> bool:
+        if self._client.token != token:
+            return False  # another thread has found that out
         try:
             self._client.auth.token.lookup_self()
         except Forbidden:

@@ -132,9 +132,12 @@ class VaultStore:
 
     async def put(self, path: str, values: Mapping[str, str], version: int | None) -> int:
         """Write a document, if its version is still this one, and give the new version."""
+        # Once only: a write whose answer was lost would find its own version in the way.
+        return await self._ask(partial(self._write, path, values, version), attempts=1)
+
+    def _write(self, path: str, values: Mapping[str, str], version: int | None) -> int:
         try:
-            # Once only: a write whose answer was lost would find its own version in the way.
-            return await self._ask(partial(self._session.write, path, values, version), attempts=1)
+            return self._session.write(path, values, version)
         except InvalidRequest as error:
             if "check-and-set" not in str(error):
                 raise
@@ -154,8 +157,6 @@ class VaultStore:
             async for attempt in retrying:
                 with attempt:
                     return await asyncio.to_thread(question)
-        except InvalidRequest:
-            raise
         except OUTAGES as error:
             log.warning("vault refuses", reason=self._session.explain(error))
             raise SecretsUnavailableError("The store of secrets does not answer") from error

@@ -145,6 +145,8 @@ class Google:
 
     async def _endpoint(self, name: str) -> str:
         document = await _ask(self.name, self.discovery)
+        if not isinstance(document, dict):
+            raise _nonsense(self.name)
         endpoint = str(document.get(name))
         genuine = str(document.get("issuer")).rstrip("/") == self.issuer
         if not genuine or urlsplit(endpoint).scheme != urlsplit(self.issuer).scheme:
@@ -179,12 +181,12 @@ class GitHub:
             raise _refused()  # it says so with status 200
         user = await _ask(self.name, f"{self.api}/user", token)
         emails = await _ask(self.name, f"{self.api}/user/emails", token)
-        if not isinstance(user.get("id"), int) or not isinstance(emails, list):
-            raise _nonsense(self.name)
-        verified = (
-            each.get("email") for each in emails if each.get("primary") and each.get("verified")
-        )
-        return Identity(self.name, str(user["id"]), _email(next(verified, None)))
+        try:
+            number = int(user["id"])
+            verified = [each["email"] for each in emails if each["primary"] and each["verified"]]
+        except (KeyError, TypeError, ValueError):
+            raise _nonsense(self.name) from None
+        return Identity(self.name, str(number), _email(next(iter(verified), None)))
 
 
 def _question(

@@ -51,8 +51,8 @@ async def invite(
     _check_rights(principal, body.role)
     async with HOME.read_session_context() as reading:
         tenant = await reading.get(Tenant, current_tenant())
-        if tenant is None:
-            raise ForbiddenError("The tenant of this token is not known here")
+        if tenant is None or tenant.suspended_at is not None:
+            raise ForbiddenError("This tenant is suspended or gone")
         if await find_user(reading, body.email) is not None:
             raise ConflictError("There is a user with this address already")
     if await may_mail(body.email, origin):
