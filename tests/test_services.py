@@ -54,7 +54,6 @@ RENDERER = Renderer(TEMPLATE)
 SERVICES = Services(Matrix(TEMPLATE), RENDERER)
 RUN = wanted(SERVICES, os.environ)
 """Those with which each pair of answers is run, or all that some answers give: `make matrix`."""
-WITH_MIGRATIONS = [service for service in RUN if service.answers["examples"]]
 SMOKE_TEST = TEMPLATE.directory / "docker/smoke.py"
 """What pipelines ask a service for: everything; it says no 500 to anything."""
 PRINTED = {"system-out"}
@@ -333,9 +332,14 @@ def wait_until_all_are_up(server: Running, names: Collection[str]) -> None:
 def test_documents_itself_in_development(rendered: Rendered, stack: ExitStack) -> None:
     port = free_port()
     issuer = stack.enter_context(token_issuer(rendered.directory))
-    variables = environment(**rendered.migrated_databases(), **issuer.variables, PORT=str(port))
+    addresses = rendered.new_databases()
+    variables = environment(**addresses, **issuer.variables, PORT=str(port))
     command = [sys.executable, "-m", "app"]
     with running(command, rendered.directory, port, variables) as server:
+        server.wait_until("/health")
+        if rendered.service.answers["examples"]:
+            assert server.get("/ready").status_code == 503  # there are migrations
+        rendered.python("-m", "app.core.migrate", **addresses)
         server.wait_until("/ready")
         document = server.get("/openapi.json").json()
         assert document["info"]["title"] == rendered.service.answers["project_name"]
@@ -356,14 +360,3 @@ def operations_of(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             yield method.upper(), path, operation
-
-
-@pytest.mark.parametrize("rendered", WITH_MIGRATIONS, indirect=True, ids=name_of)
-def test_is_not_ready_before_the_migrations(rendered: Rendered, stack: ExitStack) -> None:
-    port = free_port()
-    issuer = stack.enter_context(token_issuer(rendered.directory))
-    variables = environment(**rendered.new_databases(), **issuer.variables, PORT=str(port))
-    command = [sys.executable, "-m", "app"]
-    with running(command, rendered.directory, port, variables) as server:
-        server.wait_until("/health")
-        assert server.get("/ready").status_code == 503

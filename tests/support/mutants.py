@@ -36,7 +36,13 @@ SERVICES: Mapping[str, Answers] = {
         "monitoring": True,
         "tracing": True,
     },
-    "local": {"database": "sqlite", "auth": "local", "tenancy": True, "worker": "none"},
+    "local": {
+        "database": "sqlite",
+        "auth": "local",
+        "tenancy": True,
+        "worker": "none",
+        "monitoring": True,
+    },
     "vault": {
         "database": "sqlite",
         "auth": "supabase",
@@ -85,7 +91,7 @@ class Verdict:
     Attributes:
         wire: which one.
         killed: whether a test was red.
-        by: the test that was, or what else happened.
+        by: the test that was, the types, or what else happened.
         seconds: how long it took.
     """
 
@@ -231,7 +237,7 @@ class Missing:
         return said["status"], said["output"]
 
     def verdict(self, wire: Wire, *, all_of_them: bool = True) -> Verdict:
-        """Take a wire out, run the tests until one is red, and put it back."""
+        """Take a wire out, run the tests until one is red, then check the types; put it back."""
         began = time.monotonic()
         target = self.directory / wire.path
         whole = target.read_text("utf-8")
@@ -241,6 +247,8 @@ class Missing:
             for tests, most in self._turns(wire, all_of_them=all_of_them):
                 if not status:
                     status, output = self.tests(tests, most)
+            if not status and all_of_them:
+                status, output = self._types()
         finally:
             self._write(target, whole)
         return Verdict(wire, status != 0, _red(status, output), time.monotonic() - began)
@@ -257,6 +265,19 @@ class Missing:
         yield others[:few], SECONDS
         if all_of_them:
             yield others[few:], MOST_SECONDS
+
+    def _types(self) -> tuple[int, str]:
+        """Check the types, as `make check` does: a base may be there for them alone."""
+        cache = self.directory.parent / f"{self.directory.name}.types"
+        done = subprocess.run(
+            [sys.executable, "-m", "mypy", "--cache-dir", str(cache)],
+            cwd=self.directory,
+            env=environment(),
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        return done.returncode, f"types: {done.stdout}"
 
     def _write(self, target: Path, text: str) -> None:
         """Write a file at a time of its own, so that no compiled one is taken for it."""

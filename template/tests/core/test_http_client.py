@@ -130,8 +130,9 @@ async def upstream(settings: Settings, other: Neighbour) -> AsyncIterator[MakeUp
 async def fails(
     upstream: Upstream, error: type[UpstreamError], method: str = "POST"
 ) -> UpstreamError:
-    with pytest.raises(error) as raised:
-        await upstream.request(method, "/x")
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises(error) as raised:
+            await upstream.request(method, "/x")
     assert type(raised.value) is error
     return raised.value
 

@@ -45,11 +45,10 @@ def run_migrations(settings: ConnectionSettings) -> None:
     if context.is_offline_mode():
         options = _options(database)
         context.configure(dialect_name=FLAVOUR.name, literal_binds=True, **options)
-        with context.begin_transaction():
-            limits = FLAVOUR.migration_limits(settings.db_migration_statement_timeout)
-            for statement in (*limits, *before_migrations()):
-                context.execute(statement)
-            context.run_migrations()
+        limits = FLAVOUR.migration_limits(settings.db_migration_statement_timeout)
+        for statement in (*limits, *before_migrations()):
+            context.execute(statement)
+        context.run_migrations()
     else:
         asyncio.run(_run_online(database, settings))
 

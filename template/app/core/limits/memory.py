@@ -11,7 +11,6 @@ from time import time
 from typing import TYPE_CHECKING
 
 from limits.aio.storage import Storage
-from limits.aio.storage.base import SlidingWindowCounterSupport
 
 if TYPE_CHECKING:
     from app.core.registry import CoreSettings
@@ -33,7 +32,7 @@ class _Counts:
     current: int = 0
 
 
-class BoundedStorage(Storage, SlidingWindowCounterSupport):
+class BoundedStorage(Storage):
     """Sliding window counters.
 
     When there are too many keys, new ones share counters, at random: a caller who invents keys

@@ -8,10 +8,16 @@ from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import ClientSession, WSMsgType, WSServerHandshakeError
+from fastapi import WebSocket
+from starlette.types import Message, Scope
 from yarl import URL
 
+from app.core.gateway.settings import Upstream as Entry
+from app.core.gateway.talking import talk
+from app.core.gateway.upstreams import Connected
 from tests.core.gateway.conftest import ANSWER, REST_SECONDS, Gateway
 from tests.core.gateway.test_failing import TRIES, UNAVAILABLE, rest
+from tests.core.gateway.upstream import Upstream
 from tests.core.plugin import MEMBER
 
 
@@ -59,6 +65,35 @@ async def wait_until(reached: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not reached():  # noqa: ASYNC110 - in another thread
             await asyncio.sleep(0.01)
+
+
+async def test_a_caller_who_is_gone_leaves_no_socket_behind(upstream: Upstream) -> None:
+    class GoneError(Exception):
+        pass
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def send(_: Message) -> None:
+        raise GoneError
+
+    path = "/services/app/socket"
+    scope: Scope = {
+        "type": "websocket",
+        "scheme": "ws",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [],
+        "subprotocols": [],
+    }
+    upstream.seen.clear()
+    async with ClientSession() as session:
+        entry = Entry(url=f"http://127.0.0.1:{upstream.port}")
+        connected = Connected("app", entry, session)
+        with pytest.raises(GoneError):
+            await talk(WebSocket(scope, receive, send), connected, "/services/app", most_bytes=9)
+        await wait_until(lambda: {"close_code": 1000} in upstream.seen)
 
 
 async def test_too_large_messages_end_it(session: ClientSession) -> None:
@@ -119,8 +154,9 @@ async def test_sockets_that_fail_open_the_breaker(
         gateway.upstream.raw = raw
         began = perf_counter()
         for _ in range(2):
-            with pytest.raises(WSServerHandshakeError) as failed:
-                await session.ws_connect(f"{name}/x")
+            async with asyncio.timeout(20):
+                with pytest.raises(WSServerHandshakeError) as failed:
+                    await session.ws_connect(f"{name}/x")
             assert failed.value.status == status
         gateway.upstream.raw = ANSWER
         answer = gateway.client.get(f"/{name}/x")

@@ -1,5 +1,6 @@
 """What the service does besides Celery."""
 
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -13,16 +14,18 @@ from redis import Redis
 
 from app.config import Settings
 from app.core.jobs import task
+from app.core.jobs.attendance import LATE
 from app.core.jobs.backends import celery as backend
 from app.core.jobs.backends import later
 from app.core.jobs.backends.base import NoWorkerError
-from app.core.jobs.backends.celery import CeleryQueue, Claiming, Times, make_celery
+from app.core.jobs.backends.celery import CeleryQueue, Claiming, Process, Times, make_celery
 from app.core.jobs.backends.later import send_due
 from app.core.jobs.message import Message
 from app.core.jobs.task import TASKS
 from app.core.jobs.worker import work
 from app.core.redis import RedisAwayError, link
 from tests.core.plugin import with_changes
+from tests.core.ports import free_port
 from tests.core.redis.conftest import leading_to
 
 
@@ -43,26 +46,32 @@ class _Sent(Claiming):
         return "sent"
 
 
-def test_what_was_due_is_sent_when_redis_is_back(
-    settings: Settings, redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+HOUR = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def due_at_the_hour(celery: Any, monkeypatch: pytest.MonkeyPatch) -> ScheduleEntry:
     @task(name="hourly", schedule=timedelta(hours=1))
     async def hourly() -> None: ...
 
     monkeypatch.setitem(TASKS, "hourly", TASKS.pop("hourly"))
-    monkeypatch.setattr(backend, "PAUSE_SECONDS", 0)
-    prefix = f"test:{uuid4().hex[:12]}"
-    celery = make_celery(leading_to(settings, redis_url, prefix))
     assert hourly.schedule is not None
-    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    entry = ScheduleEntry(
+    return ScheduleEntry(
         name="hourly",
         task="run",
         schedule=Times(hourly.schedule, app=celery),
-        last_run_at=hour - timedelta(minutes=1),
+        last_run_at=HOUR - timedelta(minutes=1),
         app=celery,
     )
-    monkeypatch.setattr(backend, "utc_now", lambda: hour + timedelta(seconds=2))
+
+
+def test_what_was_due_is_sent_when_redis_is_back(
+    settings: Settings, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "PAUSE_SECONDS", 0)
+    prefix = f"test:{uuid4().hex[:12]}"
+    celery = make_celery(leading_to(settings, redis_url, prefix))
+    entry = due_at_the_hour(celery, monkeypatch)
+    monkeypatch.setattr(backend, "utc_now", lambda: HOUR + timedelta(seconds=2))
     with Redis.from_url(redis_url) as redis:
         monkeypatch.setattr(Claiming, "redis", redis)
         monkeypatch.setattr(Claiming, "prefix", prefix)
@@ -70,6 +79,44 @@ def test_what_was_due_is_sent_when_redis_is_back(
         assert one.apply_async(entry) == "sent"
         assert other.apply_async(entry) is None
         assert (one.sent, other.sent) == (1, 0)
+
+
+def test_what_was_due_long_ago_is_given_up(
+    settings: Settings, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait(_: float) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(backend, "sleep", wait)
+    prefix = f"test:{uuid4().hex[:12]}"
+    celery = make_celery(leading_to(settings, redis_url, prefix))
+    entry = due_at_the_hour(celery, monkeypatch)
+    monkeypatch.setattr(backend, "utc_now", lambda: HOUR + LATE + timedelta(seconds=1))
+    with Redis.from_url(redis_url) as redis:
+        monkeypatch.setattr(Claiming, "redis", redis)
+        monkeypatch.setattr(Claiming, "prefix", prefix)
+        with pytest.raises(OperationalError):
+            _Sent(celery).apply_async(entry)
+
+
+async def test_nothing_is_handed_over_while_redis_is_known_to_be_away(settings: Settings) -> None:
+    def hand_over(*_: Any, **__: Any) -> None:
+        raise AssertionError
+
+    nowhere = leading_to(settings, f"redis://127.0.0.1:{free_port()}/0", "test")
+    async with link.established(nowhere):
+        while link.answers:
+            with suppress(RedisAwayError):
+                await link.ask(lambda redis: redis.ping())
+        queue = CeleryQueue(nowhere)
+        queue.celery.send_task = hand_over
+        with pytest.raises(RedisAwayError):
+            await queue.hand_over({"id": "a", "task": "b"})
+
+
+def test_a_process_does_nothing_before_it_has_begun(settings: Settings) -> None:
+    with pytest.raises(RuntimeError, match="no loop"):
+        Process(settings, nullcontext).do(None)
 
 
 def test_a_job_has_time_to_be_begun_and_to_run(settings: Settings) -> None:

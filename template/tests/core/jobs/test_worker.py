@@ -168,6 +168,9 @@ async def test_a_worker_does_what_a_request_has_enqueued(
     assert (line["job"], line["request_id"]) == (note.name, "of-the-request")
     assert line["traceparent"] == TRACE
     assert "subject" not in line
+    # What the library says of each job is said already.
+    loggers = {str(line.get("logger")) for each in workers.running for line in each.lines()}
+    assert not [name for name in loggers if name.startswith(("arq", "taskiq"))]
 
 
 async def _left(text: str, times: int = 1) -> bool:

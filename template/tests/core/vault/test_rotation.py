@@ -1,6 +1,10 @@
 """The key that signs tokens is replaced: published first, then used."""
 
 import asyncio
+import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -144,6 +148,24 @@ def test_the_command(
     said = capsys.readouterr()
     assert said.out == "The new key is published; it signs in 0 s\nDone\n"
     assert str(current) not in f"{said}"
+
+
+def test_what_goes_wrong_is_said_beside_the_output(
+    keys: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enter(keys, monkeypatch)
+    done = subprocess.run(
+        [sys.executable, "-m", "app.core.secrets.vault.rotate"],
+        env={**os.environ, "VAULT_PATH": "elsewhere"},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    logged, said = done.stderr.splitlines()
+    assert json.loads(logged)["event"] == "vault refuses"
+    assert said == "rotation: The store of secrets does not answer"
 
 
 def test_a_place_without_a_secret_has_no_key_to_replace(

@@ -62,13 +62,13 @@ def _use_own_type(column: "Column[Any]") -> None:
         column.type = String(column.type.length)
 
 
-class SoftDeleteMixin(SoftDeletable, SQLModel):
+class SoftDeleteMixin(SoftDeletable):
     """Rows that are marked as deleted and from then on not found."""
 
     deleted_at: datetime | None = Field(default=None, sa_column_kwargs=placed(102))
 
 
-class VersionMixin(Versioned, SQLModel):
+class VersionMixin(Versioned):
     """Rows that two writers cannot change at once: the second one's UPDATE finds nothing.
 
     The version counts the changes of a row and is its ETag, see `app.core.database.preconditions`.

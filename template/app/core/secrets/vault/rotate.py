@@ -124,14 +124,18 @@ def main() -> None:
     try:
         session.ensure()
         store = VaultStore(session, refresh, lambda _: None)
-        sys.stdout.write(f"The new key is published; it signs in {seconds:.0f} s\n")
-        sys.stdout.flush()
-        rotated = asyncio.run(rotate_jwt_secret(store, seconds))
+        rotated = asyncio.run(rotate_jwt_secret(store, seconds, pause=_announced_pause))
     except OUTAGES as error:
         raise SystemExit(f"rotation: {session.explain(error)}") from None
     except (SecretsUnavailableError, LookupError) as error:
         raise SystemExit(f"rotation: {error}") from None
     sys.stdout.write("Done\n" if rotated else "Another rotation was faster: done\n")
+
+
+async def _announced_pause(seconds: float) -> None:
+    sys.stdout.write(f"The new key is published; it signs in {seconds:.0f} s\n")
+    sys.stdout.flush()
+    await asyncio.sleep(seconds)
 
 
 def _refuse_names_that_win_over_vault() -> None:

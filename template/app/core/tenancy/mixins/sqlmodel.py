@@ -2,14 +2,14 @@
 
 import uuid
 
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from app.core.database.styles.sqlmodel import placed
 from app.core.tenancy.owned import TenantOwned
 from app.core.tenancy.scope import current_tenant
 
 
-class TenantMixin(TenantOwned, SQLModel):
+class TenantMixin(TenantOwned):
     """Rows that belong to a tenant; nobody else sees or changes them."""
 
     # Empty until the row is stored: whose it is, is nothing that a caller may say.
