@@ -496,6 +496,9 @@ async def test_no_more_run_at_once_than_may(committing: Settings, service: FastA
             await asyncio.sleep(0)
         assert len(at_work) == 2
         going.set()
+        async with asyncio.timeout(PATIENCE):
+            while (await queue.look())["running"]:  # noqa: ASYNC110 - nobody here is told
+                await asyncio.sleep(0.01)
     assert len(at_work) == 6
 
 
