@@ -108,6 +108,17 @@ def test_wire_is_missed(wire: Wire, tmp_path: Path) -> None:
     assert verdict.killed, f"no test misses {wire}"
 
 
+def test_what_is_there_for_the_types_is_missed_by_them(tmp_path: Path) -> None:
+    tree = TREES["vault"]
+    [wire] = [each for each in wires_in(tree) if "VaultSettings without base AppS" in str(each)]
+    with service(RENDERER, tree, tmp_path / "service") as missing:
+        assert missing.types() == (0, "")
+        (missing.directory / wire.path).write_text(wire.mutated, "utf-8")
+        status, output = missing.types()
+    assert status == 1
+    assert "secrets/vault/settings.py" in output
+
+
 def test_every_wire_is_in_one_of_the_services() -> None:
     contents = Contents(Matrix(TEMPLATE), RENDERER)
     there = {

@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from tests.support import forking
 from tests.support.render import Renderer, Tree
-from tests.support.runs import database_server, environment, with_own_packages
+from tests.support.runs import database_server, environment, python, with_own_packages
 from tests.support.template import ROOT, Answers
 from tests.support.wires import Wire, wires_of
 
@@ -248,7 +248,7 @@ class Missing:
                 if not status:
                     status, output = self.tests(tests, most)
             if not status and all_of_them:
-                status, output = self._types()
+                status, output = self.types()
         finally:
             self._write(target, whole)
         return Verdict(wire, status != 0, _red(status, output), time.monotonic() - began)
@@ -266,18 +266,14 @@ class Missing:
         if all_of_them:
             yield others[few:], MOST_SECONDS
 
-    def _types(self) -> tuple[int, str]:
+    def types(self) -> tuple[int, str]:
         """Check the types, as `make check` does: a base may be there for them alone."""
         cache = self.directory.parent / f"{self.directory.name}.types"
-        done = subprocess.run(
-            [sys.executable, "-m", "mypy", "--cache-dir", str(cache)],
-            cwd=self.directory,
-            env=environment(),
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-        return done.returncode, f"types: {done.stdout}"
+        try:
+            python(self.directory, "-m", "mypy", "--cache-dir", str(cache))
+        except AssertionError as error:
+            return 1, str(error)
+        return 0, ""
 
     def _write(self, target: Path, text: str) -> None:
         """Write a file at a time of its own, so that no compiled one is taken for it."""

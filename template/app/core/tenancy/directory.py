@@ -37,7 +37,8 @@ class Directory:
 
         Raises:
             ForbiddenError: it is unknown or suspended.
-            Exception: the database does not answer, and it was never here before.
+            ServiceUnavailableError | SQLAlchemyError: the database does not answer, and it was
+                never here before.
         """
         until = self._admitted.get(tenant_id)
         if until is not None and monotonic() < until:

@@ -229,6 +229,7 @@ async def test_a_provider_that_fails_is_no_500(
         ("github", "/login/oauth/access_token", []),
         ("github", "/api/user", []),
         ("github", "/api/user", {"id": "ada"}),
+        ("github", "/api/user", {"id": 4711.5}),
         ("github", "/api/user/emails", {"message": "Not Found"}),
         ("github", "/api/user/emails", ["ada@example.com"]),
     ],

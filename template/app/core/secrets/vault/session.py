@@ -199,13 +199,11 @@ class Session:
             raise NoVaultError from error  # to a login or a renewal
 
     def _is_alive(self, token: str) -> bool:
-        if self._client.token != token:
-            return False  # another thread has found that out
         try:
             self._client.auth.token.lookup_self()
         except Forbidden:
             return False
-        return True
+        return bool(self._client.token == token)  # else another thread has logged in meanwhile
 
     def read_own(self) -> Secret | None:
         """Read the secret whose keys are settings, and remember it in `last`.

@@ -182,10 +182,12 @@ class GitHub:
         user = await _ask(self.name, f"{self.api}/user", token)
         emails = await _ask(self.name, f"{self.api}/user/emails", token)
         try:
-            number = int(user["id"])
+            number = user["id"]
             verified = [each["email"] for each in emails if each["primary"] and each["verified"]]
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError):
             raise _nonsense(self.name) from None
+        if not isinstance(number, int):
+            raise _nonsense(self.name)
         return Identity(self.name, str(number), _email(next(iter(verified), None)))
 
 
