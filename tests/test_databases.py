@@ -43,6 +43,20 @@ for durable in True, False:
 print(json.dumps(found))
 """
 
+START = """
+import sys
+from pathlib import Path
+from app.core.development.flavour import local_server
+with local_server(Path(sys.argv[1])):
+    pass
+"""
+
+
+def rendered(database: str, directory: Path) -> Path:
+    answers = Resolver(TEMPLATE).resolve({"preset": "minimal", "database": database})
+    renderer = Renderer(TEMPLATE)
+    return renderer.write(renderer.tree(answers), directory / "service")
+
 
 @pytest.mark.parametrize("database", ["postgresql", "mysql"])
 def test_a_server_waits_for_the_disk_unless_it_is_for_tests(
@@ -50,11 +64,21 @@ def test_a_server_waits_for_the_disk_unless_it_is_for_tests(
 ) -> None:
     if database == "mysql" and mariadb_program() is None:
         pytest.skip("no MariaDB: install mariadb-server")
-    answers = Resolver(TEMPLATE).resolve({"preset": "minimal", "database": database})
-    renderer = Renderer(TEMPLATE)
-    service = renderer.write(renderer.tree(answers), tmp_path / "service")
+    service = rendered(database, tmp_path)
     driver = {"postgresql": "asyncpg", "mysql": "asyncmy"}[database]
     question, waits = WAITS[database]
     found = json.loads(python(service, "-c", LOOK, str(place), driver, question).splitlines()[-1])
     nothing: list[list[str]] = [[], []]
     assert found == {str(durable): [said, nothing] for durable, said in waits.items()}
+
+
+@pytest.mark.skipif(mariadb_program() is None, reason="no MariaDB: install mariadb-server")
+def test_mariadb_says_why_it_does_not_start(tmp_path: Path, place: Path) -> None:
+    service = rendered("mysql", tmp_path)
+    interrupted = place / "mariadb.unfinished" / "mysql"
+    interrupted.mkdir(parents=True)
+    python(service, "-c", START, str(place))
+    assert not interrupted.exists()
+    (place / "mariadb" / "ibdata1").write_bytes(b"spoilt")
+    with pytest.raises(AssertionError, match=r"did not start \(all it said .*\n(.*\n)*.*ibdata1"):
+        python(service, "-c", START, str(place))

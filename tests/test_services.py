@@ -32,6 +32,7 @@ from tests.support.render import Renderer
 from tests.support.results import wanted
 from tests.support.runs import (
     START_SECONDS,
+    Issuer,
     Running,
     database_server,
     environment,
@@ -112,12 +113,6 @@ class Rendered:
     def new_databases(self) -> dict[str, str]:
         """Make the databases of this service, empty, and give their variables."""
         return new_databases(self.directory, self.server)
-
-    def migrated_databases(self) -> dict[str, str]:
-        """Make its databases and apply all migrations from zero."""
-        addresses = self.new_databases()
-        self.python("-m", "app.core.migrate", **addresses)
-        return addresses
 
     def mounted_files(self, stack: ExitStack) -> dict[str, str]:
         """Write the files that a deployment mounts, and give the variables that name them."""
@@ -276,12 +271,50 @@ def test_types_and_style(rendered: Rendered, type_cache: Path) -> None:
     rendered.python("-m", "ruff", "format", "--no-cache", "--check", ".")
 
 
-def test_serves_in_production(
+def test_serves_in_development_and_in_production(
     rendered: Rendered, stack: ExitStack, record_property: Callable[[str, object], None]
 ) -> None:
     record_property("service", rendered.service.name)
     issuer = stack.enter_context(token_issuer(rendered.directory))
-    addresses = rendered.migrated_databases()
+    addresses = rendered.new_databases()
+    documents_itself_in_development(rendered, issuer, addresses)
+    serves_in_production(rendered, issuer, addresses, rendered.mounted_files(stack))
+
+
+def documents_itself_in_development(
+    rendered: Rendered, issuer: Issuer, addresses: Mapping[str, str]
+) -> None:
+    """Serve on databases that are empty at first; migrate them while it serves."""
+    port = free_port()
+    variables = environment(**addresses, **issuer.variables, PORT=str(port))
+    command = [sys.executable, "-m", "app"]
+    with running(command, rendered.directory, port, variables) as server:
+        server.wait_until("/health")
+        if rendered.service.answers["examples"]:
+            assert server.get("/ready").status_code == 503  # there are migrations
+        rendered.python("-m", "app.core.migrate", **addresses)
+        server.wait_until("/ready")
+        document = server.get("/openapi.json").json()
+        assert document["info"]["title"] == rendered.service.answers["project_name"]
+        for method, path, operation in operations_of(document):
+            # Whatever the document calls closed answers 401 to strangers, and nothing else does.
+            answer = httpx2.request(method, f"{server.url}{path}", timeout=10)
+            assert ("security" in operation) == (answer.status_code == 401), path
+        has_examples = "/api/v1/projects" in document["paths"]
+        assert has_examples == rendered.service.answers["examples"]
+        assert server.get("/docs").status_code == 200
+        rendered.python(str(SMOKE_TEST), server.url)
+        assert server.stop(signal.SIGTERM) in TERMINATED
+    assert not [line for line in server.output if "Traceback" in line]
+
+
+def serves_in_production(
+    rendered: Rendered,
+    issuer: Issuer,
+    addresses: Mapping[str, str],
+    mounted_files: Mapping[str, str],
+) -> None:
+    """Serve on databases that are migrated."""
     port = free_port()
     given = {**addresses, "SECRET_KEY": secrets.token_hex(32)}
     if rendered.service.answers["redis"]:
@@ -290,7 +323,7 @@ def test_serves_in_production(
         ENVIRONMENT="production",
         **rendered.finding(given),
         **issuer.variables,
-        **rendered.mounted_files(stack),
+        **mounted_files,
         ALLOWED_HOSTS="127.0.0.1",
         SHUTDOWN_DRAIN_SECONDS="0",
         PORT=str(port),
@@ -316,6 +349,13 @@ def test_serves_in_production(
     assert given["SECRET_KEY"] not in "\n".join(server.output)
 
 
+def operations_of(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Give the method, the path and the description of all operations."""
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            yield method.upper(), path, operation
+
+
 def wait_until_all_are_up(server: Running, names: Collection[str]) -> None:
     """Wait until the service is ready and some components are up: a busy machine may be slow."""
     end = time.monotonic() + START_SECONDS
@@ -327,36 +367,3 @@ def wait_until_all_are_up(server: Running, names: Collection[str]) -> None:
             return
         assert time.monotonic() < end, ready
         time.sleep(0.2)
-
-
-def test_documents_itself_in_development(rendered: Rendered, stack: ExitStack) -> None:
-    port = free_port()
-    issuer = stack.enter_context(token_issuer(rendered.directory))
-    addresses = rendered.new_databases()
-    variables = environment(**addresses, **issuer.variables, PORT=str(port))
-    command = [sys.executable, "-m", "app"]
-    with running(command, rendered.directory, port, variables) as server:
-        server.wait_until("/health")
-        if rendered.service.answers["examples"]:
-            assert server.get("/ready").status_code == 503  # there are migrations
-        rendered.python("-m", "app.core.migrate", **addresses)
-        server.wait_until("/ready")
-        document = server.get("/openapi.json").json()
-        assert document["info"]["title"] == rendered.service.answers["project_name"]
-        for method, path, operation in operations_of(document):
-            # Whatever the document calls closed answers 401 to strangers, and nothing else does.
-            answer = httpx2.request(method, f"{server.url}{path}", timeout=10)
-            assert ("security" in operation) == (answer.status_code == 401), path
-        has_examples = "/api/v1/projects" in document["paths"]
-        assert has_examples == rendered.service.answers["examples"]
-        assert server.get("/docs").status_code == 200
-        rendered.python(str(SMOKE_TEST), server.url)
-        assert server.stop(signal.SIGTERM) in TERMINATED
-    assert not [line for line in server.output if "Traceback" in line]
-
-
-def operations_of(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Give the method, the path and the description of all operations."""
-    for path, operations in document["paths"].items():
-        for method, operation in operations.items():
-            yield method.upper(), path, operation

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import httpx2
 
@@ -210,26 +211,35 @@ def database_server(directory: Path, data: Path) -> Iterator[str]:
 
 @contextmanager
 def _kept(command: list[str], directory: Path) -> Iterator[str]:
-    """Run something that says one line when it is there, and ends with its standard input."""
-    process = subprocess.Popen(
-        command,
-        cwd=directory,
-        env=with_own_packages(directory, environment()),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdin
-    assert process.stdout
-    try:
-        line = process.stdout.readline().strip()
-        assert line, f"{' '.join(command[:3])} ended with {process.wait()}"
-        yield line
-    finally:
-        process.stdin.close()
-        process.wait(STOP_SECONDS)
-        process.stdout.close()
+    """Run something that says one line when it is there, and ends with its standard input.
+
+    Raises:
+        AssertionError: it says none; with its errors.
+    """
+    with TemporaryFile("w+", encoding="utf-8") as errors:
+        process = subprocess.Popen(
+            command,
+            cwd=directory,
+            env=with_own_packages(directory, environment()),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        )
+        assert process.stdin
+        assert process.stdout
+        try:
+            line = process.stdout.readline().strip()
+            if not line:
+                status = process.wait()
+                errors.seek(0)
+                raise AssertionError(f"{command[:3]} ended with {status}\n{errors.read()}")
+            yield line
+        finally:
+            process.stdin.close()
+            process.wait(STOP_SECONDS)
+            process.stdout.close()
 
 
 @dataclass(frozen=True)

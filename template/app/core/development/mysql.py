@@ -17,6 +17,9 @@ HOW_TO = (
     " running one, for example that of `docker compose up --wait database`"
 )
 
+LAST_LINES = 10
+"""How much of the server's log is shown when it does not start."""
+
 HASTY = ("--innodb-flush-log-at-trx-commit=0", "--sync-frm=0")
 """Options of a server that does not wait for the disk."""
 
@@ -33,61 +36,75 @@ def local_server(directory: Path, *, durable: bool = True) -> Iterator[str]:
         The address of its maintenance database.
 
     Raises:
-        SystemExit: the machine has no MariaDB server.
+        SystemExit: the machine has no MariaDB server, or it does not start; with what it says.
     """
     program = shutil.which("mariadbd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if program is None:
         raise SystemExit(HOW_TO)
     data = (directory / "mariadb").resolve()
+    log = data.with_name("mariadb.log")
     if not (data / "mysql").is_dir():
-        _install(data)
+        _install(data, log)
     # A socket's path is limited to some hundred characters, so it cannot stand with the data.
-    with tempfile.TemporaryDirectory(prefix="mariadb-") as short:
+    with tempfile.TemporaryDirectory(prefix="mariadb-") as short, log.open("wb") as output:
         socket = Path(short) / "socket"
         arguments = [f"--datadir={data}", f"--socket={socket}", f"--pid-file={short}/pid"]
         if not durable:
             arguments += HASTY
         process = subprocess.Popen(  # noqa: S603
             [program, "--no-defaults", "--skip-networking", *_as_user(), *arguments],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
             # Ctrl-C is for the service; the server is stopped when its last user is done.
             start_new_session=True,
         )
         try:
-            _wait(socket, process)
+            if not _answers(socket, process):
+                raise SystemExit(_why("start", log))
             yield f"mysql://root@localhost/mysql?unix_socket={socket}"
         finally:
             process.terminate()
             process.wait()
 
 
-def _install(data: Path) -> None:
-    data.mkdir(parents=True, exist_ok=True)
-    subprocess.run(  # noqa: S603
-        [
-            shutil.which("mariadb-install-db") or "mariadb-install-db",
-            "--no-defaults",
-            f"--datadir={data}",
-            "--auth-root-authentication-method=normal",
-            "--skip-test-db",
-            *_as_user(),
-        ],
-        check=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+def _install(data: Path, log: Path) -> None:
+    # Whole or not at all: what an interrupt leaves behind would never start.
+    unfinished = data.with_name("mariadb.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    with log.open("wb") as output:
+        done = subprocess.run(  # noqa: S603
+            [
+                shutil.which("mariadb-install-db") or "mariadb-install-db",
+                "--no-defaults",
+                f"--datadir={unfinished}",
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+                *_as_user(),
+            ],
+            check=False,
+            stdout=output,
+            stderr=output,
+        )
+    if done.returncode:
+        raise SystemExit(_why("install its tables", log))
+    unfinished.rename(data)
+
+
+def _why(what: str, log: Path) -> str:
+    lines = log.read_text("utf-8", "replace").splitlines()[-LAST_LINES:]
+    return "\n".join([f"The MariaDB server did not {what} (all it said is in {log}):", *lines])
 
 
 def _as_user() -> list[str]:
     return ["--user=root"] if os.geteuid() == 0 else []
 
 
-def _wait(socket: Path, process: "subprocess.Popen[bytes]") -> None:
+def _answers(socket: Path, process: "subprocess.Popen[bytes]") -> bool:
     ping = ["mariadb-admin", "--no-defaults", f"--socket={socket}", "--user=root", "ping"]
     for _ in range(START_SECONDS):
         if process.poll() is not None:
-            break
+            return False
         ready = subprocess.run(  # noqa: S603
             [*ping, "--wait=1", "--connect-timeout=1"],
             check=False,
@@ -95,8 +112,8 @@ def _wait(socket: Path, process: "subprocess.Popen[bytes]") -> None:
             stderr=subprocess.DEVNULL,
         )
         if ready.returncode == 0:
-            return
-    raise SystemExit(f"The MariaDB server in {socket.parent} did not start")
+            return True
+    return False
 
 
 async def create_database(server: str, name: str) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from time import sleep, time
@@ -22,6 +23,12 @@ Answer = tuple[int, dict[str, str], Any]
 
 DRIP_SECONDS = 0.05
 """So that no answer is whole within some seconds."""
+
+
+@cache
+def signing_key() -> SigningKey:
+    """One for all tests of this process: to find such primes takes longer than a test does."""
+    return SigningKey("RS256")
 
 
 @dataclass
@@ -48,7 +55,7 @@ class Elsewhere:
     """
 
     def __init__(self) -> None:
-        self.key = SigningKey("RS256")
+        self.key = signing_key()
         self.person = Person()
         self.client = dict(CLIENT)
         self.codes: dict[str, dict[str, str]] = {}
