@@ -1,7 +1,7 @@
 """What it takes to render a service: by Copier, and by the fast renderer of the tests."""
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from time import process_time
@@ -18,7 +18,9 @@ from tests.support.worktree import copy_template
 
 NAMES = ("rendering",)
 
-EMPTY = "Copier, as many empty files"
+FLAT = "Copier, as many empty files in one place"
+EMPTIED = "Copier, the template's own files, empty"
+"""Copier renders each part of each path, also of files that it then leaves out."""
 SETTINGS = "_subdirectory: template\n"
 
 
@@ -27,13 +29,16 @@ def measure(_: Sequence[str], effort: Effort) -> Iterator[Figure]:
     with directory() as place:
         template = Template(copy_template(place / "template"))
         default = Resolver(template).resolve()
-        empty = _as_many(len(Renderer(template).tree(default)), place / "empty")
+        rendered = Renderer(template).tree(default)
+        flat = _empty((f"file{each}" for each in range(len(rendered))), place / "flat")
+        emptied = _empty(_paths(template.root / "template"), place / "emptied")
         presets = [default] if effort.brief else list(Matrix(template).presets().values())
         target = place / "service"
         found = in_turn(
             effort.few,
             {
-                EMPTY: partial(_seconds, partial(_by_copier, empty, target)),
+                FLAT: partial(_seconds, partial(_by_copier, flat, target)),
+                EMPTIED: partial(_seconds, partial(_by_copier, emptied, target)),
                 "Copier": partial(_seconds, partial(_by_copier, template.root, target)),
                 "fast renderer, its first": partial(
                     _seconds, partial(_render, template, [default])
@@ -44,13 +49,13 @@ def measure(_: Sequence[str], effort: Effort) -> Iterator[Figure]:
             },
         )
     for of, every in found.items():
-        marks = {"Copier": found["Copier"]} if "fast" in of else {EMPTY: found[EMPTY]}
+        marks = ["Copier"] if "fast" in of else [EMPTIED, FLAT] if of == "Copier" else []
         yield Figure(
             name="rendering",
             of=of,
             unit="s CPU",
             values=every,
-            ratios={} if of == EMPTY else ratios(every, marks),
+            ratios=ratios(every, {mark: found[mark] for mark in marks}),
         )
 
 
@@ -71,10 +76,17 @@ def _render(template: Template, services: Sequence[Answers]) -> None:
         renderer.tree(answers)
 
 
-def _as_many(number: int, target: Path) -> Path:
-    """Write a template of so many empty files."""
-    (target / "template").mkdir(parents=True)
+def _paths(directory: Path) -> Iterator[str]:
+    for path in directory.rglob("*"):
+        if path.is_file():
+            yield str(path.relative_to(directory))
+
+
+def _empty(paths: Iterable[str], target: Path) -> Path:
+    """Write a template of empty files."""
+    for path in paths:
+        file = target / "template" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
     (target / "copier.yml").write_text(SETTINGS, "utf-8")
-    for each in range(number):
-        (target / "template" / f"file{each}").touch()
     return target

@@ -72,7 +72,20 @@ def test_a_server_waits_for_the_disk_unless_it_is_for_tests(
     assert found == {str(durable): [said, nothing] for durable, said in waits.items()}
 
 
-@pytest.mark.skipif(mariadb_program() is None, reason="no MariaDB: install mariadb-server")
+NO_MARIADB = pytest.mark.skipif(
+    mariadb_program() is None, reason="no MariaDB: install mariadb-server"
+)
+
+
+@NO_MARIADB
+def test_mariadb_leaves_temporary_tables_of_others_alone(tmp_path: Path, place: Path) -> None:
+    of_another = place / "#sql-temptable-1-1-1.MAI"
+    of_another.touch()
+    python(rendered("mysql", tmp_path), "-c", START, str(place / "data"), TMPDIR=str(place))
+    assert of_another.exists()
+
+
+@NO_MARIADB
 def test_mariadb_says_why_it_does_not_start(tmp_path: Path, place: Path) -> None:
     service = rendered("mysql", tmp_path)
     interrupted = place / "mariadb.unfinished" / "mysql"

@@ -14,6 +14,7 @@ from sqlalchemy import (
     delete,
     event,
     insert,
+    inspect,
     select,
     text,
     update,
@@ -235,9 +236,11 @@ async def test_a_read_session_reads_texts_that_speak_of_writing(
 
 
 async def test_a_session_outside_of_requests_commits(service: FastAPI) -> None:
+    note = Note(text="job")
     async with database.session_context() as session:
-        session.add(Note(text="job"))
+        session.add(note)
     assert await stored() == ["job"]
+    assert (inspect(note).detached, in_use()) == (True, 0)
 
 
 async def test_a_session_outside_of_requests_rolls_back(service: FastAPI) -> None:

@@ -4,8 +4,9 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BufferedWriter
 from pathlib import Path
 
 from sqlalchemy import URL, make_url, text
@@ -17,8 +18,8 @@ HOW_TO = (
     " running one, for example that of `docker compose up --wait database`"
 )
 
-LAST_LINES = 10
-"""How much of the server's log is shown when it does not start."""
+MOST_LINES = 10
+"""How many errors of the server's log are shown when it does not start."""
 
 HASTY = ("--innodb-flush-log-at-trx-commit=0", "--sync-frm=0")
 """Options of a server that does not wait for the disk."""
@@ -42,19 +43,24 @@ def local_server(directory: Path, *, durable: bool = True) -> Iterator[str]:
     if program is None:
         raise SystemExit(HOW_TO)
     data = (directory / "mariadb").resolve()
-    log = data.with_name("mariadb.log")
-    if not (data / "mysql").is_dir():
-        _install(data, log)
+    data.parent.mkdir(parents=True, exist_ok=True)
     # A socket's path is limited to some hundred characters, so it cannot stand with the data.
-    with tempfile.TemporaryDirectory(prefix="mariadb-") as short, log.open("wb") as output:
+    with (
+        tempfile.TemporaryDirectory(prefix="mariadb-") as short,
+        data.with_name("mariadb.log").open("wb") as log,
+    ):
+        # Not the one of all: a server that starts removes the temporary tables of the others there.
+        arguments = [f"--tmpdir={short}", *_as_user()]
+        if not (data / "mysql").is_dir():
+            _install(data, log, arguments)
         socket = Path(short) / "socket"
-        arguments = [f"--datadir={data}", f"--socket={socket}", f"--pid-file={short}/pid"]
+        arguments += [f"--datadir={data}", f"--socket={socket}", f"--pid-file={short}/pid"]
         if not durable:
             arguments += HASTY
         process = subprocess.Popen(  # noqa: S603
-            [program, "--no-defaults", "--skip-networking", *_as_user(), *arguments],
-            stdout=output,
-            stderr=output,
+            [program, "--no-defaults", "--skip-networking", *arguments],
+            stdout=log,
+            stderr=log,
             # Ctrl-C is for the service; the server is stopped when its last user is done.
             start_new_session=True,
         )
@@ -67,33 +73,34 @@ def local_server(directory: Path, *, durable: bool = True) -> Iterator[str]:
             process.wait()
 
 
-def _install(data: Path, log: Path) -> None:
+def _install(data: Path, log: BufferedWriter, arguments: Sequence[str]) -> None:
     # Whole or not at all: what an interrupt leaves behind would never start.
     unfinished = data.with_name("mariadb.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    with log.open("wb") as output:
-        done = subprocess.run(  # noqa: S603
-            [
-                shutil.which("mariadb-install-db") or "mariadb-install-db",
-                "--no-defaults",
-                f"--datadir={unfinished}",
-                "--auth-root-authentication-method=normal",
-                "--skip-test-db",
-                *_as_user(),
-            ],
-            check=False,
-            stdout=output,
-            stderr=output,
-        )
+    unfinished.mkdir()
+    done = subprocess.run(  # noqa: S603
+        [
+            shutil.which("mariadb-install-db") or "mariadb-install-db",
+            "--no-defaults",
+            f"--datadir={unfinished}",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+            *arguments,
+        ],
+        check=False,
+        stdout=log,
+        stderr=log,
+    )
     if done.returncode:
         raise SystemExit(_why("install its tables", log))
     unfinished.rename(data)
 
 
-def _why(what: str, log: Path) -> str:
-    lines = log.read_text("utf-8", "replace").splitlines()[-LAST_LINES:]
-    return "\n".join([f"The MariaDB server did not {what} (all it said is in {log}):", *lines])
+def _why(what: str, log: BufferedWriter) -> str:
+    lines = Path(log.name).read_text("utf-8", "replace").splitlines()
+    errors = [line for line in lines if "ERROR" in line][-MOST_LINES:]
+    said = f"The MariaDB server did not {what} (all it said is in {log.name}):"
+    return "\n".join([said, *errors])
 
 
 def _as_user() -> list[str]:

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from sqlalchemy import MetaData, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
 from app.config import Settings
 from app.core import context, deadline
@@ -367,23 +368,20 @@ async def test_what_follows_from_a_job_is_sent_although_it_is_ended_meanwhile(
 async def test_what_follows_from_a_job_is_sent_although_it_is_ended_after_the_commit(
     service: FastAPI, jobs: Collected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reached, close = asyncio.Event(), AsyncSession.close
+    close = Session.close
 
-    async def close_late(session: AsyncSession) -> None:
-        reached.set()
-        await asyncio.sleep(0)
-        await close(session)
+    def close_and_end(session: Session) -> None:
+        running.cancel()
+        close(session)
 
     @task
     async def lead(session: AsyncSession) -> None:
         await session.execute(select(1))
         await enqueue(note, "follows")
 
-    monkeypatch.setattr(AsyncSession, "close", close_late)
+    monkeypatch.setattr(Session, "close", close_and_end)
     await enqueue(lead)
     running = asyncio.create_task(jobs.run_all())
-    await reached.wait()
-    running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
     assert [message.task for message in jobs.waiting] == [note.name]
