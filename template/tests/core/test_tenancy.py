@@ -1,6 +1,7 @@
 """Whose rows are seen and stored, below HTTP and around it."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from uuid import UUID, uuid4
@@ -47,18 +48,20 @@ from app.core.database.tables import make_tables
 from app.core.database.types import utc_now
 from app.core.discovery import import_submodules
 from app.core.jobs import enqueue, task
+from app.core.tenancy import __main__ as tenancy
 from app.core.tenancy import across_tenants, as_tenant, current_tenant
 from app.core.tenancy import directory as tenants
 from app.core.tenancy.__main__ import parse, run
 from app.core.tenancy.directory import (
     as_demo_tenant,
+    create_tenant,
     delete_tenant,
     directory,
     find_tenant,
     suspend_tenant,
 )
 from app.core.tenancy.errors import CrossTenantError, NoTenantError
-from app.core.tenancy.models import Tenant
+from app.core.tenancy.models import SLUG, Tenant, grave_of
 from app.core.tenancy.owned import HOME, TenantOwned
 from app.core.tenancy.scope import identify, in_directory
 from app.seed import seed
@@ -450,6 +453,17 @@ async def test_a_deleted_tenant_does_not_come_back(
         )
 
 
+async def test_nobody_takes_the_grave_of_a_tenant(client: AsyncClient) -> None:
+    assert (await client.get(MINE)).status_code == 200
+    with across_tenants("test"):
+        async with HOME.session_context() as session:
+            squatter = await create_tenant(session, f"deleted-{TENANT}", "Squatter")
+    await delete_tenant(UUID(TENANT))
+    assert not squatter.is_deleted
+    assert not re.fullmatch(SLUG, grave_of(UUID(TENANT)))
+    assert Tenant(id=UUID(TENANT), slug=f"deleted-{TENANT}").is_deleted  # from before
+
+
 async def test_a_tenant_that_was_deleted_elsewhere_is_not_shown(
     client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -567,8 +581,12 @@ async def test_nothing_but_tenants_is_seen_that_way(service: FastAPI) -> None:
 
 
 async def test_administration_by_command(
-    app: FastAPI, rolled_back: None, capsys: pytest.CaptureFixture[str]
+    app: FastAPI,
+    rolled_back: None,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(tenancy, "REMEMBERED_SECONDS", 0)
     slug = f"acme-{uuid4().hex}"
     await run(parse(["create", slug, "Acme Inc."]))
     await run(parse(["suspend", slug]))
@@ -578,8 +596,11 @@ async def test_administration_by_command(
         with pytest.raises(SystemExit):
             await run(parse(wrong))
     await run(parse(["resume", slug]))
-    await run(parse(["delete", slug]))
     capsys.readouterr()
+    await run(parse(["delete", slug]))
+    kept_out, deleting = capsys.readouterr().out.splitlines()
+    assert f"{slug}  suspended  Acme Inc." in kept_out
+    assert deleting == "Deleting it in 0 s, when all know it is out"
     await run(parse(["list"]))
     assert slug not in capsys.readouterr().out
 

@@ -14,7 +14,12 @@ from app.core.database.layout import DATABASES
 from app.core.logging import configure_logging
 from app.core.registry import CoreSettings
 from app.core.settings import load_settings
-from app.core.tenancy.directory import create_tenant, delete_tenant, suspend_tenant
+from app.core.tenancy.directory import (
+    REMEMBERED_SECONDS,
+    create_tenant,
+    delete_tenant,
+    suspend_tenant,
+)
 from app.core.tenancy.models import SLUG, Tenant
 from app.core.tenancy.owned import HOME
 from app.core.tenancy.scope import across_tenants
@@ -43,7 +48,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     for name, help_text in (
         ("suspend", "keep a tenant out"),
         ("resume", "let a suspended tenant in again"),
-        ("delete", "remove a tenant and all that it owns, for ever"),
+        ("delete", "keep a tenant out, then remove it and all that it owns, for ever"),
     ):
         commands.add_parser(name, help=help_text).add_argument("slug")
     return parser.parse_args(arguments)
@@ -66,6 +71,10 @@ async def run(options: argparse.Namespace) -> None:
         async with HOME.session_context() as session:
             tenant = await _do(session, options)
     if options.command == "delete" and tenant is not None:
+        # What processes still let in would store rows that nobody could remove any more.
+        sys.stdout.write(f"Deleting it in {REMEMBERED_SECONDS:.0f} s, when all know it is out\n")
+        sys.stdout.flush()
+        await asyncio.sleep(REMEMBERED_SECONDS)
         await delete_tenant(tenant.id)
 
 
@@ -79,9 +88,8 @@ async def _do(session: AsyncSession, options: argparse.Namespace) -> Tenant | No
     found: Tenant | None = await session.scalar(select(Tenant).where(Tenant.slug == options.slug))
     if found is None or found.is_deleted:
         raise SystemExit(f"There is no tenant {options.slug}")
-    if options.command != "delete":
-        await suspend_tenant(session, found, suspended=options.command == "suspend")
-        _print(found)
+    await suspend_tenant(session, found, suspended=options.command != "resume")
+    _print(found)
     return found
 
 

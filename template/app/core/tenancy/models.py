@@ -14,7 +14,7 @@ SLUG = r"[a-z0-9](-?[a-z0-9])*"
 
 def grave_of(tenant_id: uuid.UUID) -> str:
     """The slug of a tenant that was deleted."""
-    return f"deleted-{tenant_id}"
+    return f"deleted:{tenant_id}"  # what nobody can register: no other slug has a colon
 
 
 class Tenant(TenantOwned, ModelMixin, HOME.base):  # type: ignore[name-defined,misc]
@@ -32,4 +32,4 @@ class Tenant(TenantOwned, ModelMixin, HOME.base):  # type: ignore[name-defined,m
     @property
     def is_deleted(self) -> bool:
         """Whether only its id is left, so that nobody gets it again."""
-        return self.slug == grave_of(self.id)
+        return self.slug in (grave_of(self.id), f"deleted-{self.id}")  # as 0.1.0 wrote it

@@ -61,6 +61,44 @@ async def test_a_token_from_a_mail_works_once(people: People) -> None:
     assert [answer.status_code for answer in answers] == [204, 400]
 
 
+async def test_a_token_from_a_mail_is_tried_a_few_times(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each try costs a hash: whoever has registered keeps nobody else from signing in."""
+    email = new_address()
+    await people.post("register", email=email, password=PASSWORD)
+    token = await people.mailed_token(email)
+    wrong = [await people.post("verify-email", token=token, password=OTHER) for _ in range(6)]
+    assert [answer.status_code for answer in wrong] == [403] * 5 + [429]
+    monkeypatch.setattr(throttle, "TOKEN", throttle.Limit("token", 7, throttle.QUARTER))
+    assert (await people.post("verify-email", token=token)).status_code == 204
+
+
+async def test_an_address_is_throttled_over_all_tokens(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(throttle, "ADDRESS", throttle.Limit("address", 1, throttle.QUARTER))
+    for _ in range(2):  # what succeeds is no guess
+        email = await people.join()
+        await people.post("password/forgot", email=email)
+        body = {"token": await people.mailed_token(email), "password": OTHER}
+        assert (await people.post("password/reset", **body)).status_code == 204
+        await people.mailbox.next(email)  # which says so
+    monkeypatch.setattr(throttle, "ADDRESS", throttle.Limit("address", 0, throttle.QUARTER))
+    await people.post("password/forgot", email=email)
+    body = {"token": await people.mailed_token(email), "password": PASSWORD}
+    assert (await people.post("password/reset", **body)).status_code == 429
+
+
+@pytest.mark.parametrize("path", ["verify-email", "password/reset", "refresh", "logout"])
+async def test_half_a_letter_is_no_token(people: People, path: str) -> None:
+    name = "refresh_token" if path in ("refresh", "logout") else "token"
+    content = json.dumps({name: "\ud800", "password": PASSWORD})
+    headers = {"Content-Type": "application/json"}
+    answer = await people.caller.post(f"{AUTH}/{path}", content=content, headers=headers)
+    assert answer.status_code == 422
+
+
 async def test_a_token_from_a_mail_serves_one_purpose(people: People) -> None:
     email = new_address()
     await people.post("register", email=email, password=PASSWORD)

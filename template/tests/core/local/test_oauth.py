@@ -8,7 +8,7 @@ from app.config import Settings
 from app.core.application import create_app
 from app.core.auth.local.keys import derive
 from app.core.auth.local.models import HOME, UserIdentity
-from app.core.auth.local.oauth import providers
+from app.core.auth.local.oauth import providers, routes
 from app.core.auth.local.realms.realm import everywhere
 from app.core.database.types import utc_now
 from app.core.secrets import secrets
@@ -27,6 +27,19 @@ async def test_without_a_client_there_is_no_such_sign_in(people: People, provide
 async def test_both_providers_lead_to_the_same_account(browser: Browser) -> None:
     subjects = {await browser.subject(await browser.sign_in(name)) for name in PROVIDERS}
     assert len(subjects) == 1
+
+
+async def test_a_provider_is_not_tired(
+    settings: Settings, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "MOST", "2/minute")
+    own = with_changes(settings, **elsewhere.settings)
+    with secrets.given_by(own):
+        async with caller_of(create_app(own), headers={}) as client:
+            for path in ("google", "google/callback"):
+                answers = [await client.get(f"{AUTH}/oauth/{path}") for _ in range(3)]
+                refused = [answer.status_code == 429 for answer in answers]
+                assert refused == [False, False, True]
 
 
 async def test_an_account_is_linked_by_a_verified_address(

@@ -116,8 +116,8 @@ async def test_a_mailed_token_used_twice_at_once_works_once(crowd: People) -> No
     email = await crowd.join()
     await crowd.post("password/forgot", email=email)
     body = {"token": await crowd.mailed_token(email), "password": "one of many new ones"}
-    answers = await asyncio.gather(*(crowd.post("password/reset", **body) for _ in range(10)))
-    assert sorted(answer.status_code for answer in answers) == [204] + [400] * 9
+    answers = await asyncio.gather(*(crowd.post("password/reset", **body) for _ in range(5)))
+    assert sorted(answer.status_code for answer in answers) == [204] + [400] * 4
 
 
 def session_id(tokens: Tokens) -> uuid.UUID:

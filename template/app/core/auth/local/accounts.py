@@ -12,7 +12,7 @@ from app.core.audit import audit
 from app.core.auth.local import letters, mail_tokens, sessions, throttle
 from app.core.auth.local.directory import find_user
 from app.core.auth.local.models import HOME, User
-from app.core.auth.local.parts import account_key, may_mail, send_after
+from app.core.auth.local.parts import account_key, count_try, may_mail, send_after
 from app.core.auth.local.passwords import Verdict, check_password, passwords
 from app.core.auth.local.realms.realm import current, entered
 from app.core.auth.local.sessions import Granted, Origin, Pair
@@ -104,16 +104,20 @@ async def forgot_password(settings: LocalSettings, email: str, origin: Origin) -
             send_after(session, letters.reset_password(settings, user.email, token))
 
 
-async def reset_password(settings: LocalSettings, token: str, password: str) -> None:
+async def reset_password(
+    settings: LocalSettings, token: str, password: str, origin: Origin
+) -> None:
     """Choose a new password by a token from a mail; all sessions end.
 
     Raises:
         BadRequestError: the token is not valid.
         ValidationFailedError: the password is refused; the token stays valid.
+        RateLimitedError: too many tries.
     """
     async with HOME.read_session_context() as reading:
         seen = await mail_tokens.find(reading, "reset", token)
     check_password(password, seen.email, settings.password_min_length)
+    place = await count_try(token, origin)
     password_hash = await passwords(settings).hash(password)
     with entered(seen.realm_id):
         async with HOME.session_context() as session:
@@ -123,6 +127,7 @@ async def reset_password(settings: LocalSettings, token: str, password: str) -> 
                 raise mail_tokens.not_valid()
             await _set_password(session, settings, user, password_hash)
             await throttle.forget(session, throttle.ACCOUNT, account_key(user.email))
+            await throttle.forgive(session, place)
     audit("password.reset", user=str(user.id))
 
 

@@ -50,7 +50,28 @@ async def may_mail(email: str, origin: Origin) -> bool:
     return not received.exceeded
 
 
-async def check_registrant(settings: LocalSettings, token: str, password: str) -> None:
+async def count_try(token: str, origin: Origin) -> throttle.Count:
+    """Count a try of a token from a mail, which is to cost a hash.
+
+    Returns:
+        What was counted of where it comes from: to be forgiven when the try was a good one.
+
+    Raises:
+        RateLimitedError: too many tries of it, or from there.
+    """
+    tried, place = await throttle.count(
+        (throttle.TOKEN, mail_tokens.digest(token)),
+        (throttle.ADDRESS, throttle.network(origin.address)),
+    )
+    for each in (tried, place):
+        if each.exceeded:
+            raise each.refuse()
+    return place
+
+
+async def check_registrant(
+    settings: LocalSettings, token: str, password: str, origin: Origin
+) -> None:
     """Make sure that whoever follows the link in a mail has chosen the password himself.
 
     Somebody else may have registered with the same address, and waits for its owner to follow the
@@ -59,12 +80,16 @@ async def check_registrant(settings: LocalSettings, token: str, password: str) -
     Raises:
         BadRequestError: the token is not valid.
         ForbiddenError: the password is another one.
+        RateLimitedError: too many tries.
     """
     async with HOME.read_session_context() as reading:
         registration = await mail_tokens.find(reading, "register", token)
+    place = await count_try(token, origin)
     verdict = await passwords(settings).verify(password, registration.password_hash)
     if not verdict.right:
         raise ForbiddenError("This registration has another password: follow the link of yours")
+    async with HOME.session_context() as session:
+        await throttle.forgive(session, place)
 
 
 def send_after(session: AsyncSession, mail: Mail) -> None:

@@ -66,10 +66,10 @@ async def register(
 
 @router.post("/verify-email", status_code=status.HTTP_204_NO_CONTENT)
 @public
-async def verify_email(body: Verification, settings: SettingsDep) -> None:
+async def verify_email(body: Verification, settings: SettingsDep, origin: OriginDep) -> None:
     """Finish a registration with the token from the mail and the password that was chosen."""
     token, password = body.token.get_secret_value(), body.password.get_secret_value()
-    await joining.verify_email(settings, token, password)
+    await joining.verify_email(settings, token, password, origin)
 
 
 @router.post("/password/forgot", status_code=status.HTTP_202_ACCEPTED)
@@ -83,10 +83,10 @@ async def forgot_password(body: Forgotten, settings: SettingsDep, origin: Origin
 
 @router.post("/password/reset", status_code=status.HTTP_204_NO_CONTENT)
 @public
-async def reset_password(body: PasswordReset, settings: SettingsDep) -> None:
+async def reset_password(body: PasswordReset, settings: SettingsDep, origin: OriginDep) -> None:
     """Choose a new password with the token from the mail; all sessions end."""
     token, password = body.token.get_secret_value(), body.password.get_secret_value()
-    await accounts.reset_password(settings, token, password)
+    await accounts.reset_password(settings, token, password, origin)
 
 
 @router.post("/password/change", response_model=Tokens)

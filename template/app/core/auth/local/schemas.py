@@ -51,8 +51,12 @@ Title = Annotated[
     Text, Field(min_length=1, max_length=200), AfterValidator(str.strip), AfterValidator(_one_line)
 ]
 """A name that mails repeat."""
-MailedToken = Annotated[SecretStr, Field(min_length=1, max_length=128)]
-RefreshText = Annotated[SecretStr, Field(min_length=1, max_length=refresh_tokens.LONGEST)]
+MailedToken = Annotated[SecretStr, Field(min_length=1, max_length=128), AfterValidator(_encodable)]
+RefreshText = Annotated[
+    SecretStr,
+    Field(min_length=1, max_length=refresh_tokens.LONGEST),
+    AfterValidator(_encodable),
+]
 
 
 class Body(RequestSchema):

@@ -43,6 +43,8 @@ ADDRESS = Limit("address", 50, QUARTER)
 ACCOUNT = Limit("account", 50, QUARTER)
 """From everywhere. It does not hold for an address at which the account is signed in: whoever
 guesses from elsewhere does not lock its owner out."""
+TOKEN = Limit("token from a mail", 5, QUARTER)
+"""Each try costs a hash, and a token that serves no end is easily had: by registering."""
 MAILS = Limit("mails to an address", 5, HOUR)
 MAILERS = Limit("mails caused by an address", 20, HOUR)
 

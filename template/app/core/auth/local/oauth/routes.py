@@ -17,14 +17,17 @@ from app.core.auth.local.schemas import Tokens
 from app.core.auth.local.sessions import Pair
 from app.core.auth.local.settings import LocalSettings
 from app.core.errors import UnauthenticatedError
+from app.core.limits import rate_limit
 
 LONGEST = 4096
+MOST = "60/minute"
+"""Each costs the provider a request or two, which must not tire of this service."""
 RealmDep = Annotated[Realm, Depends(find_asked)]
 
 
 def oauth_router(settings: LocalSettings) -> APIRouter:
     """Make two endpoints for each provider that is configured."""
-    router = APIRouter(prefix="/oauth", tags=["auth"])
+    router = APIRouter(prefix="/oauth", tags=["auth"], dependencies=[Depends(rate_limit(MOST))])
     for provider in configured(settings):
         name = provider.name
         router.get(

@@ -6,10 +6,16 @@ from fastapi import APIRouter, Depends, status
 
 from app.core.audit import audit
 from app.core.auth.access import CurrentPrincipal, public, require_role
-from app.core.auth.local import letters, mail_tokens
+from app.core.auth.local import letters, mail_tokens, throttle
 from app.core.auth.local.directory import add_role, add_user, find_user
 from app.core.auth.local.models import HOME
-from app.core.auth.local.parts import OriginDep, SettingsDep, may_mail, send_after
+from app.core.auth.local.parts import (
+    OriginDep,
+    SettingsDep,
+    count_try,
+    may_mail,
+    send_after,
+)
 from app.core.auth.local.passwords import check_password, passwords
 from app.core.auth.local.realms.tenants import entered
 from app.core.auth.local.schemas import Accepted, Body, Email, MailedToken, Password
@@ -78,12 +84,13 @@ def _check_rights(principal: Principal, role: InvitedRole) -> None:
 
 @router.post("/accept", status_code=status.HTTP_204_NO_CONTENT)
 @public
-async def accept(body: Acceptance, settings: SettingsDep) -> None:
+async def accept(body: Acceptance, settings: SettingsDep, origin: OriginDep) -> None:
     """Make the account to which the mail has invited."""
     text, password = body.token.get_secret_value(), body.password.get_secret_value()
     async with HOME.read_session_context() as reading:
         seen = await mail_tokens.find(reading, "invite", text)
     check_password(password, seen.email, settings.password_min_length)
+    place = await count_try(text, origin)
     password_hash = await passwords(settings).hash(password)
     with entered(seen.realm_id):
         async with HOME.session_context() as session:
@@ -95,4 +102,5 @@ async def accept(body: Acceptance, settings: SettingsDep) -> None:
                 raise ConflictError("There is an account with this address already: sign in")
             user = await add_user(session, invitation.email, password_hash)
             await add_role(session, user.id, invitation.remembered["role"])
+            await throttle.forgive(session, place)
     audit("user.joined", user=str(user.id), tenant=str(tenant.id))

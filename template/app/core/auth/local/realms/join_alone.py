@@ -51,15 +51,16 @@ async def register(settings: LocalSettings, body: Registration, origin: Origin) 
             send_after(session, letters.registered_already(settings, user.email, token))
 
 
-async def verify_email(settings: LocalSettings, token: str, password: str) -> None:
+async def verify_email(settings: LocalSettings, token: str, password: str, origin: Origin) -> None:
     """Make an account of a registration.
 
     Raises:
         BadRequestError: the token is not valid.
         ForbiddenError: the password is not the one of the registration.
         ConflictError: the address has an account meanwhile.
+        RateLimitedError: too many tries.
     """
-    await check_registrant(settings, token, password)
+    await check_registrant(settings, token, password, origin)
     async with HOME.session_context() as session:
         registration = await mail_tokens.take(session, "register", token)
         if await find_user(session, registration.email) is not None:

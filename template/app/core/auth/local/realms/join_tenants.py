@@ -61,15 +61,16 @@ async def register(settings: LocalSettings, body: Registration, origin: Origin) 
         send_after(session, letters.verify_address(settings, email, token))
 
 
-async def verify_email(settings: LocalSettings, token: str, password: str) -> None:
+async def verify_email(settings: LocalSettings, token: str, password: str, origin: Origin) -> None:
     """Make a tenant and an account of a registration.
 
     Raises:
         BadRequestError: the token is not valid.
         ForbiddenError: the password is not the one of the registration.
         ConflictError: the slug was taken meanwhile.
+        RateLimitedError: too many tries.
     """
-    await check_registrant(settings, token, password)
+    await check_registrant(settings, token, password, origin)
     tenant_id = uuid.uuid4()
     try:
         with entered(tenant_id):
