@@ -36,12 +36,16 @@ def test_the_example_names_every_variable() -> None:
     assert example().keys() == {name.upper() for name in Settings.model_fields}
 
 
-def test_the_example_shows_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("environment", ["development", "production"])
+def test_the_example_shows_the_defaults(monkeypatch: pytest.MonkeyPatch, environment: str) -> None:
+    """Also where they differ: whoever copies it gets no other ones."""
     set_addresses(monkeypatch)
+    monkeypatch.setenv("ENVIRONMENT", environment)
     defaults = Settings().model_dump(exclude=set(REQUIRED))
     for name, value in example().items():
         monkeypatch.setenv(name, value)
     set_addresses(monkeypatch)
+    monkeypatch.setenv("ENVIRONMENT", environment)
     assert Settings().model_dump(exclude=set(REQUIRED)) == defaults
 
 

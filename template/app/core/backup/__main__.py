@@ -59,7 +59,7 @@ def restore(targets: dict[Database, Target], directory: Path, *, replace: bool) 
         if not file.is_file():
             raise BackupError(f"{file} is missing")
     # All of them before the first is touched.
-    if not replace and (full := [each.name for each, at in targets.items() if holds_tables(at)]):
+    if not replace and (full := [f"{at.url!r}" for at in targets.values() if holds_tables(at)]):
         raise BackupError(f"{', '.join(full)} has tables: replace=1 drops what is there")
     for database, target in targets.items():
         if replace:

@@ -132,7 +132,8 @@ async def _after_failure(
 ) -> str:
     retries = task.retries if task else DEFAULT_RETRIES
     if message.attempt > retries.times:
-        log.error("job given up", attempt=message.attempt, exc_info=error)
+        arguments = sorted(message.arguments)  # their values may be nobody's business
+        log.error("job given up", attempt=message.attempt, arguments=arguments, exc_info=error)
         unexpected(error)
         await _keep(task, message, queue, Outcome(failed=True))
         return "given_up"

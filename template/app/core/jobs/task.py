@@ -42,13 +42,15 @@ _USER_PACKAGE = "app.jobs."
 class Retries:
     """What happens to a job that fails: it is done again, each time later.
 
+    By default for half an hour or so: a database that is restored, or moved, is waited for.
+
     Attributes:
         times: how often at most; 0 is never.
         first: seconds before the first time; each further one waits twice as long.
         longest: seconds that no wait exceeds.
     """
 
-    times: int = 5
+    times: int = 12
     first: float = 2.0
     longest: float = 600.0
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator
 
-from app.core.jobs.defaults import REDELIVERY_SECONDS
+from app.core.jobs.defaults import ONE_SERVER, REDELIVERY_SECONDS
+from app.core.redis.address import parse_address
 from app.core.redis.settings import RedisSettings
 
 
@@ -17,6 +18,15 @@ class WorkerSettings(RedisSettings):
         allow_inf_nan=False,
         description="How long after its last sign of life the jobs of a dead worker are done again",
     )
+
+    @field_validator("redis_url", "upstash_redis_url")
+    @classmethod
+    def _carries_jobs(cls, address: SecretStr | None) -> SecretStr | None:
+        if not (ONE_SERVER and address):
+            return address
+        if parse_address(address.get_secret_value()).kind != "single":
+            raise ValueError("must lead to one server: Celery speaks to no Sentinel and no cluster")
+        return address
 
     def insecure(self) -> Iterator[str]:
         """Name each value that production refuses, with the mend."""

@@ -64,6 +64,15 @@ def due_at_the_hour(celery: Any, monkeypatch: pytest.MonkeyPatch) -> ScheduleEnt
     )
 
 
+@pytest.mark.parametrize("address", ["redis+sentinel://a/main", "redis+cluster://a"])
+@pytest.mark.parametrize("name", ["redis_url", "upstash_redis_url"])
+def test_what_celery_cannot_speak_to_is_refused(
+    settings: Settings, name: str, address: str
+) -> None:
+    with pytest.raises(ValueError, match=f"{name}\n.* must lead to one server"):
+        with_changes(settings, **{name: address})
+
+
 def test_what_was_due_is_sent_when_redis_is_back(
     settings: Settings, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
