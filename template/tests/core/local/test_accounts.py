@@ -498,6 +498,21 @@ async def test_nobody_gets_more_mails_than_a_few(people: People, mailbox: Mailbo
     assert mailbox.count(email) == 0
 
 
+async def test_nobody_is_kept_from_choosing_a_new_password(
+    people: People, mailbox: Mailbox
+) -> None:
+    """By whoever has other mails sent to them; of these, too, there are a few only."""
+    email = await people.join()
+    for _ in range(throttle.MAILS.most + 1):
+        await throttle.count((throttle.MAILS, email))
+    for _ in range(7):
+        assert (await people.post("password/forgot", email=email)).status_code == 202
+    tokens = [await people.mailed_token(email) for _ in range(5)]
+    assert mailbox.count(email) == 0
+    answer = await people.post("password/reset", token=tokens[0], password=OTHER)
+    assert answer.status_code == 204
+
+
 async def test_nobody_causes_more_mails_than_a_few(
     people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:

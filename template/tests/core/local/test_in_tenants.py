@@ -6,6 +6,7 @@ import pytest
 from httpx2 import Response
 
 from app.config import Settings
+from app.core.auth.local import throttle
 from app.core.auth.local.directory import add_user
 from app.core.auth.local.models import HOME
 from app.core.auth.local.realms.realm import entered
@@ -179,6 +180,22 @@ async def test_an_invitation_makes_a_member(
     assert me["tenant"] == (await people.me(tokens)).json()["tenant"]
     events = [line["event"] for line in audited]
     assert events.count("user.invited") == events.count("user.joined") == 1
+
+
+async def test_an_invitation_is_tried_a_few_times(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = await people.signed_in()
+    first, second = new_address(), new_address()
+    for email in (first, second):
+        await invite(people, tokens, email)
+    with monkeypatch.context() as patch:
+        patch.setattr(throttle, "ADDRESS", throttle.Limit("address of few", 1, throttle.QUARTER))
+        for email in (first, second):  # what succeeds is no guess
+            assert (await accept(people, email)).status_code == 204
+    await invite(people, tokens, third := new_address())
+    monkeypatch.setattr(throttle, "TOKEN", throttle.Limit("token", 0, throttle.QUARTER))
+    assert (await accept(people, third)).status_code == 429
 
 
 async def test_who_may_invite_whom(people: People) -> None:

@@ -12,7 +12,7 @@ from app.core.audit import audit
 from app.core.auth.local import letters, mail_tokens, sessions, throttle
 from app.core.auth.local.directory import find_user
 from app.core.auth.local.models import HOME, User
-from app.core.auth.local.parts import account_key, count_try, may_mail, send_after
+from app.core.auth.local.parts import account_key, count_mail, count_try, send_after
 from app.core.auth.local.passwords import Verdict, check_password, passwords
 from app.core.auth.local.realms.realm import current, entered
 from app.core.auth.local.sessions import Granted, Origin, Pair
@@ -90,18 +90,24 @@ async def forgot_password(settings: LocalSettings, email: str, origin: Origin) -
     Raises:
         RateLimitedError: too many mails were caused from there.
     """
-    if not await may_mail(email, origin):
-        return
+    async with HOME.read_session_context() as reading:
+        user = await find_user(reading, email)
+    if user is None or user.disabled_at is not None:
+        wanted = await count_mail(origin, throttle.MAILS, email)
+    else:
+        wanted = await count_mail(origin, throttle.RESETS, account_key(email))
     async with HOME.session_context() as session:
-        user = await find_user(session, email)
+        # Also for a mail too many: how long the answer takes tells nothing.
         if user is None or user.disabled_at is not None:
             await mail_tokens.issue(session, "nothing", email, realm=current())
-            send_after(session, letters.no_account(settings, email))
+            letter = letters.no_account(settings, email)
         else:
             token = await mail_tokens.issue(
                 session, "reset", email, user_id=user.id, realm=current()
             )
-            send_after(session, letters.reset_password(settings, user.email, token))
+            letter = letters.reset_password(settings, user.email, token)
+        if wanted:
+            send_after(session, letter)
 
 
 async def reset_password(

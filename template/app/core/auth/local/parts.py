@@ -43,8 +43,17 @@ async def may_mail(email: str, origin: Origin) -> bool:
     Raises:
         RateLimitedError: too many were caused from there.
     """
+    return await count_mail(origin, throttle.MAILS, email)
+
+
+async def count_mail(origin: Origin, limit: throttle.Limit, who: str) -> bool:
+    """Count a mail, and whether one more may be sent.
+
+    Raises:
+        RateLimitedError: too many were caused from there.
+    """
     place = throttle.network(origin.address)
-    caused, received = await throttle.count((throttle.MAILERS, place), (throttle.MAILS, email))
+    caused, received = await throttle.count((throttle.MAILERS, place), (limit, who))
     if caused.exceeded:
         raise caused.refuse()
     return not received.exceeded

@@ -46,6 +46,8 @@ guesses from elsewhere does not lock its owner out."""
 TOKEN = Limit("token from a mail", 5, QUARTER)
 """Each try costs a hash, and a token that serves no end is easily had: by registering."""
 MAILS = Limit("mails to an address", 5, HOUR)
+RESETS = Limit("mails to choose a new password", 5, HOUR)
+"""Counted for themselves: whoever has others mailed to somebody does not keep them from these."""
 MAILERS = Limit("mails caused by an address", 20, HOUR)
 
 
