@@ -38,7 +38,7 @@ updates: $(bin)/.complete ## Update services with each three answers from each r
 	@AXES="$(AXES)" $(bin)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS) \
 	  tests/test_updates.py -k each_release
 
-report: $(bin)/.complete ## Draw docs/matrix.html: which combinations were run here, and with what result
+report: $(bin)/.complete ## Draw docs/matrix.html: which combinations were run, here and before, and with what result
 	@$(bin)/python -m tools.matrix
 	@$(bin)/python -m tools.reference
 

@@ -11,6 +11,7 @@ from tests.support.render import Renderer
 from tests.support.results import TESTS, WHOLE, Keeping, Results
 from tests.support.services import Service, Services
 from tests.support.template import Template
+from tools.matrix import Report, Shown, drawn
 
 SERVICES = Services(Matrix(Template()), Renderer(Template()))
 SERVICE, OTHER = SERVICES.chosen[:2]
@@ -76,6 +77,23 @@ def test_what_was_run_in_part_is_run_again(tmp_path: Path) -> None:
     assert results.without_passed([SERVICE]) == [SERVICE]
     results.keep([SERVICE], [first])
     assert results.without_passed([SERVICE]) == []
+
+
+def test_the_report_knows_what_was_run_elsewhere(tmp_path: Path) -> None:
+    results = Results(SERVICES, tmp_path / "results")
+    elsewhere = Shown(SERVICE.name, "abcdef0", "2026-01-01", passed=True, seconds=1.5, own_tests=5)
+    report = Report(SERVICES, results, {SERVICE.name: elsewhere})
+    first, *others = reports(SERVICE)
+    results.keep([SERVICE], others)
+    assert report.last(SERVICE) == elsewhere  # what was run in part says nothing
+    kept = report.kept([SERVICE], [("all", [(SERVICE, elsewhere)])])
+    (file := tmp_path / "results.json").write_text(json.dumps(kept), "utf-8")
+    assert drawn(file) == {SERVICE.name: elsewhere}
+    results.keep([SERVICE], [first])
+    here = Report(SERVICES, results, drawn(file)).last(SERVICE)
+    assert here is not None
+    assert (here.passed, here.own_tests, here.seconds) == (True, 7, 2.0 * len(WHOLE))
+    assert drawn(tmp_path / "none.json") == {}
 
 
 def test_a_result_is_kept_when_its_test_has_ended(tmp_path: Path) -> None:

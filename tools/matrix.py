@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tests.support.template import Answers, Template
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE = DOCS / "matrix.html"
 RESULTS = DOCS / "results.json"
-"""What the reference shows of it."""
+"""What the reference shows of it, and what was run on other machines."""
 
 CORE = "database databases tenancy auth vault"
 """The answers of which every combination is to be run; `deploy` changes nothing that runs."""
@@ -35,22 +36,66 @@ SETS = {
 NAMES = {1: "values", 2: "pairs", 3: "triples"}
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What the page shows of one service.
+
+    Attributes:
+        service: its name.
+        commit: of the template that it is of.
+        date: when it was run, in ISO 8601 and UTC.
+        passed: whether all of it was run, and is right.
+        seconds: what its tests took.
+        own_tests: how many tests of its own passed.
+    """
+
+    service: str
+    commit: str
+    date: str
+    passed: bool
+    seconds: float
+    own_tests: int
+
+    @classmethod
+    def of(cls, result: Result) -> "Shown":
+        """Show a result of this machine."""
+        return cls(
+            service=result.service,
+            commit=result.commit,
+            date=result.date,
+            passed=result.passed,
+            seconds=round(sum(result.seconds.values()), 1),
+            own_tests=result.own_tests,
+        )
+
+
 class Report:
     """What the page shows: the newest result of each service, with the commit that it is of.
 
     Args:
         services: of the template.
-        results: what became of them.
+        results: what became of them on this machine.
+        before: what was drawn before, by service: also what other machines have run.
     """
 
-    def __init__(self, services: Services, results: Results) -> None:
+    def __init__(
+        self, services: Services, results: Results, before: Mapping[str, Shown] | None = None
+    ) -> None:
         self.services = services
         self.results = results
+        self.before = before or {}
 
-    def sets(self) -> list[tuple[str, list[tuple[Service, Result | None]]]]:
+    def last(self, service: Service) -> Shown | None:
+        """Give what was run last of a service, wherever."""
+        result = self.results.last(service)
+        found = [Shown.of(result)] if result and result.finished else []
+        found += [self.before[service.name]] if service.name in self.before else []
+        return max(found, key=lambda shown: shown.date, default=None)
+
+    def sets(self) -> list[tuple[str, list[tuple[Service, Shown | None]]]]:
         """Give the sets of services, each service with its result."""
         return [
-            (title, [(each, self.results.last(each)) for each in self.services.wanted(axes)])
+            (title, [(each, self.last(each)) for each in self.services.wanted(axes)])
             for title, axes in SETS.items()
         ]
 
@@ -59,18 +104,18 @@ class Report:
         found = list(services)
         return [(name, *self.services.covered(found, size)) for size, name in NAMES.items()]
 
-    def grid(self) -> dict[tuple[object, ...], dict[tuple[object, ...], Result | None]]:
+    def grid(self) -> dict[tuple[object, ...], dict[tuple[object, ...], Shown | None]]:
         """Give the results of the core combinations, by their answers: rows, then columns."""
-        found: dict[tuple[object, ...], dict[tuple[object, ...], Result | None]] = {}
+        found: dict[tuple[object, ...], dict[tuple[object, ...], Shown | None]] = {}
         for service in self.services.crossed(CORE.split()):
             row = found.setdefault(_of(service.answers, ROWS), {})
-            row[_of(service.answers, COLUMNS)] = self.results.last(service)
+            row[_of(service.answers, COLUMNS)] = self.last(service)
         return found
 
     def kept(
         self,
         passed: Iterable[Service],
-        sets: Sequence[tuple[str, list[tuple[Service, Result | None]]]],
+        sets: Sequence[tuple[str, list[tuple[Service, Shown | None]]]],
     ) -> dict[str, Any]:
         """Give what is kept in the repository, in JSON."""
         run = [result for _, members in sets for _, result in members if result is not None]
@@ -88,12 +133,21 @@ class Report:
                     "row": row,
                     "column": column,
                     "passed": result and result.passed,
-                    "seconds": sum(result.seconds.values()) if result else 0,
+                    "seconds": result.seconds if result else 0,
                 }
                 for row, cells in self.grid().items()
                 for column, result in cells.items()
             ],
+            "services": [
+                asdict(each) for _, each in sorted({each.service: each for each in run}.items())
+            ],
         }
+
+
+def drawn(file: Path) -> dict[str, Shown]:
+    """Read what was drawn before, by service."""
+    kept = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    return {each["service"]: Shown(**each) for each in kept.get("services", ())}
 
 
 def _of(answers: Answers, names: Iterable[str]) -> tuple[object, ...]:
@@ -103,7 +157,7 @@ def _of(answers: Answers, names: Iterable[str]) -> tuple[object, ...]:
 def main() -> None:
     """Write the page, and say what it says."""
     services = Services(Matrix(template := Template()), Renderer(template))
-    report = Report(services, Results(services))
+    report = Report(services, Results(services), drawn(RESULTS))
     sets = report.sets()
     passed = {
         service.name: service

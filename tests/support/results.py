@@ -57,6 +57,11 @@ class Result:
     own_tests: int = 0
 
     @property
+    def finished(self) -> bool:
+        """Whether all of it was run, or some of it is wrong."""
+        return self.outcomes.keys() >= WHOLE or "failed" in self.outcomes.values()
+
+    @property
     def passed(self) -> bool:
         """Whether all of it was run, and is right."""
         return self.outcomes.keys() >= WHOLE and set(self.outcomes.values()) == {"passed"}
