@@ -404,7 +404,7 @@ def leaving_has_time(manifests: Manifests) -> Iterator[str]:
         settings = {**manifests.documented, **manifests.environment(workload.spec["containers"][0])}
         seconds = int(settings["SHUTDOWN_GRACE_SECONDS"])
         if workload.component == "api":
-            seconds += max(DRAIN_SECONDS, int(float(settings["SHUTDOWN_DRAIN_SECONDS"])))
+            seconds += int(float(settings["SHUTDOWN_DRAIN_SECONDS"] or DRAIN_SECONDS))
             stop = workload.spec["containers"][0].get("lifecycle", {}).get("preStop", {})
             if not (slept := stop.get("sleep", {}).get("seconds", 0)):
                 yield f"{workload.name} stops before anybody hears of it"
