@@ -198,7 +198,7 @@ class Reference:
                     known.defaults[block.piece] = "" if variable[1] else variable[3].strip('"')
                     known.elsewhere, elsewhere = elsewhere, ""
                 elif differs := DIFFERS.search(line):
-                    elsewhere = f", {differs[1]}"
+                    elsewhere = differs[1]
         return list(found.values())
 
     def _variable(self, variable: Variable) -> tuple[str, ...]:
@@ -218,7 +218,8 @@ class Reference:
 
     def _defaults(self, variable: Variable) -> str:
         if len(set(variable.defaults.values())) == 1:
-            return _value(next(iter(variable.defaults.values()))) + variable.elsewhere
+            [default] = {_value(value) for value in variable.defaults.values()}
+            return ", ".join(filter(None, (default, variable.elsewhere)))
         return ", ".join(
             f"{_value(value)} ({_code(_condition(self.template.pieces[piece].when))})"
             for piece, value in variable.defaults.items()

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
+from time import monotonic
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -586,7 +587,7 @@ async def test_administration_by_command(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tenancy, "REMEMBERED_SECONDS", 0)
+    monkeypatch.setattr(tenancy, "REMEMBERED_SECONDS", 0.2)
     slug = f"acme-{uuid4().hex}"
     await run(parse(["create", slug, "Acme Inc."]))
     await run(parse(["suspend", slug]))
@@ -597,7 +598,9 @@ async def test_administration_by_command(
             await run(parse(wrong))
     await run(parse(["resume", slug]))
     capsys.readouterr()
+    began = monotonic()
     await run(parse(["delete", slug]))
+    assert monotonic() - began >= 0.2
     kept_out, deleting = capsys.readouterr().out.splitlines()
     assert f"{slug}  suspended  Acme Inc." in kept_out
     assert deleting == "Deleting it in 0 s, when all know it is out"

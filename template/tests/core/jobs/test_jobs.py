@@ -425,6 +425,11 @@ def test_waits_grow_and_differ() -> None:
     assert retries.wait(10_000) <= 60
 
 
+def test_a_database_that_is_moved_is_waited_for() -> None:
+    retries = Retries()
+    assert sum(map(retries.wait, range(1, retries.times + 1))) > 20 * 60
+
+
 async def test_a_result_must_be_kept_to_be_asked_for(jobs: Collected) -> None:
     job = await enqueue(note_once, "x")
     with pytest.raises(RuntimeError, match="does not keep results"):

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.auth.local.models import HOME, User
 from app.core.auth.local.realms.realm import entered
+from app.core.mail import outbox
 from tests.core.issuing.base import bearer
 from tests.core.local.realms.realm import founding, naming, realm_of
 from tests.core.mailbox import Mailbox
@@ -70,6 +71,12 @@ class People:
         found = re.search(r"https?://\S+#(\S+)", text)
         assert found, text
         return found[1]
+
+    async def mails_left(self, email: str) -> int:
+        """Count the mails to somebody that nobody has taken, once all are delivered."""
+        assert outbox._outbox is not None
+        await outbox._outbox.finish()
+        return self.mailbox.count(email)
 
     async def join(self, email: str | None = None, password: str = PASSWORD) -> str:
         """Register, verify the address, and give it."""

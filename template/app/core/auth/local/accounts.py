@@ -91,14 +91,13 @@ async def forgot_password(settings: LocalSettings, email: str, origin: Origin) -
         RateLimitedError: too many mails were caused from there.
     """
     async with HOME.read_session_context() as reading:
-        user = await find_user(reading, email)
-    if user is None or user.disabled_at is not None:
-        wanted = await count_mail(origin, throttle.MAILS, email)
-    else:
-        wanted = await count_mail(origin, throttle.RESETS, account_key(email))
+        found = await find_user(reading, email)
+    user = found if found is not None and found.disabled_at is None else None
+    limit, who = (throttle.RESETS, account_key(email)) if user else (throttle.MAILS, email)
+    wanted = await count_mail(origin, limit, who)
+    # Also for a mail too many: how long the answer takes tells nothing.
     async with HOME.session_context() as session:
-        # Also for a mail too many: how long the answer takes tells nothing.
-        if user is None or user.disabled_at is not None:
+        if user is None:
             await mail_tokens.issue(session, "nothing", email, realm=current())
             letter = letters.no_account(settings, email)
         else:
