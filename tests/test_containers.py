@@ -633,7 +633,7 @@ def answers_with(stack: Stack, path: str, expected: object) -> bool:
 def test_podman_plays_the_pod(engine: docker.DockerClient, tmp_path: Path) -> None:
     """What Kubernetes is given runs: its user, its files, its volume, its settings, its end."""
     if not shutil.which("podman"):
-        pytest.skip("no podman (../shared/containers/engine podman installs it)")
+        pytest.skip("no podman: install podman, catatonit and containernetworking-plugins")
     try:
         command = kustomize()
     except LookupError as error:

@@ -152,6 +152,15 @@ def test_ruff_finds_nothing(command: list[str], variants: Path) -> None:
     assert report.returncode == 0, report.stdout + report.stderr
 
 
+def test_accounts_begin_alike_in_either_layout() -> None:
+    """Their first migration stands twice: for one database, and for that of users."""
+    of_one, of_users = (
+        TEMPLATE.read(f"migrations/{place}/0000_identity.py.jinja")
+        for place in ("versions", "user")
+    )
+    assert of_users.replace('"user_0000', '"0000') == of_one
+
+
 def test_no_branch_is_dead() -> None:
     renderer = Renderer(TEMPLATE, BranchRecorder)
     contents = Contents(MATRIX, renderer)

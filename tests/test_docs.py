@@ -71,9 +71,9 @@ KNOWN = (
         '"copier", "copy"',
     ),
     Command(
-        r"copier update( --data \w+=\S+)+",
-        "tests/test_updates.py::test_an_answer_is_flipped_and_flipped_back",
-        "replay.update(**{name: value})",
+        r"copier update --vcs-ref :current:( --data \w+=\S+)+",
+        "tests/test_updates.py::test_an_answer_changes_where_no_release_is",
+        '"copier", "update", "--vcs-ref", ":current:"',
     ),
     Command(
         r"make update",
@@ -113,7 +113,7 @@ KNOWN = (
     # The container `worker` is what `make worker` runs.
     Command(r"make worker", KEEPS, '["worker"] if stack.answers["worker"] != "none"'),
     Command(
-        r'python -m app\.core\.tenancy create \w+ "[^"]+"',
+        r'\.venv/bin/python -m app\.core\.tenancy create \w+ "[^"]+"',
         "template/tests/core/test_tenancy.py::test_tenants_are_looked_up_without_crossing",
         'parse(["create", slug, "Acme Inc."])',
     ),

@@ -131,6 +131,15 @@ def test_pipeline_tests_on_the_vault_of_compose(ci: str, path: str) -> None:
     assert not image.search(files[path].decode())
 
 
+def test_our_own_tests_start_vault_wherever_they_need_it() -> None:
+    files, services = (
+        yaml.safe_load((ROOT / f".github/workflows/{name}.yml").read_text("utf-8"))["jobs"][job]
+        for name, job in (("ci", "files"), ("services", "run"))
+    )
+    [taken] = [step for step in services["steps"] if "/bin/vault" in step.get("run", "")]
+    assert taken in files["steps"]
+
+
 @pytest.mark.parametrize(
     "given",
     [
@@ -265,10 +274,21 @@ def test_pull_requests_of_strangers_deploy_nothing() -> None:
         _, files = tree(ci="github", deploy=deploy)
         jobs = workflows(files)["deploy"]["jobs"]
         assert "head.repo.full_name == github.repository" in jobs["checked"]["if"]
+        # Nor does what comes from the template, until somebody has read it.
+        assert "github.head_ref != 'template-update'" in jobs["checked"]["if"]
         for name, job in jobs.items():
             if "environment" in job and name != "roll-back":
                 assert "checked" in (job["needs"], jobs[job["needs"]].get("needs"))
         assert jobs["roll-back"]["if"] == "github.event_name == 'workflow_dispatch'"
+
+
+def test_gitlab_deploys_no_update_that_nobody_has_read() -> None:
+    for deploy in ("render", "kubernetes"):
+        _, files = tree(ci="gitlab", deploy=deploy)
+        document = yaml.safe_load(files[PIPELINE])
+        branch = document["template-update-request"]["variables"]["BRANCH"]
+        [rule] = document["staging"]["rules"]
+        assert f'$CI_MERGE_REQUEST_SOURCE_BRANCH_NAME != "{branch}"' in rule["if"]
 
 
 def test_a_run_that_deploys_nothing_takes_nobodys_turn() -> None:
@@ -282,7 +302,8 @@ def test_a_run_that_deploys_nothing_takes_nobodys_turn() -> None:
             if "concurrency" in job:
                 environment = job["environment"]["name"]
                 assert job["concurrency"]["group"] == f"${{{{ github.workflow }}}}-{environment}"
-                assert job["concurrency"]["cancel-in-progress"] is False
+                # What returns does not wait for what it is to undo.
+                assert job["concurrency"]["cancel-in-progress"] is (name == "roll-back")
 
 
 @pytest.mark.parametrize(

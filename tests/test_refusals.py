@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.support.answers import Resolver
 from tests.support.matrix import SPREAD
 from tests.support.runs import environment, free_port
 from tests.support.template import ROOT, Template
 from tests.support.worktree import IDENTITY, clone
-from tools.service import api_port
+from tools.service import api_port, prepare
 
 TEMPLATE = Template()
 ACCEPTED = [
@@ -189,3 +190,18 @@ def test_command_refuses_what_is_no_port(port: str, tmp_path: Path) -> None:
 def test_command_knows_the_port(base: int) -> None:
     answers = Resolver(TEMPLATE).resolve({"port_base": base})
     assert api_port({"port_base": str(base)}) == answers["ports"]["api"]
+
+
+@pytest.mark.parametrize("preset", TEMPLATE.questions["preset"].choices)
+def test_command_knows_the_port_of_a_preset(preset: str) -> None:
+    answers = Resolver(TEMPLATE).resolve({"preset": preset})
+    assert api_port({"preset": preset}) == answers["ports"]["api"]
+
+
+def test_command_takes_yes_and_no(
+    tmp_path: Path, port: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORT", port)
+    prepare(str(tmp_path / "service"), ["preset=minimal", "tracing=yes", "examples=no"])
+    recorded = yaml.safe_load((tmp_path / "service/.copier-answers.yml").read_text("utf-8"))
+    assert (recorded["tracing"], recorded["examples"]) == (True, False)

@@ -26,7 +26,7 @@ from tests.support.runs import (
     token_issuer,
 )
 from tests.support.services import Service, Services
-from tests.support.template import Answers, Template
+from tests.support.template import ANSWERS_FILE, Answers, Template
 from tests.support.updates import (
     EDITS,
     ENOUGH,
@@ -40,6 +40,8 @@ from tests.support.updates import (
     newest,
     unresolved,
 )
+from tests.support.worktree import IDENTITY, clone
+from tools.service import prepare, updates
 
 TEMPLATE = Template()
 MATRIX = Matrix(TEMPLATE)
@@ -224,11 +226,53 @@ def served(directory: Path, addresses: dict[str, str]) -> Iterator[tuple[Running
             yield service, issuer.token
 
 
+@pytest.fixture
+def unreleased(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What `make service` renders: a clone that is one commit past its newest release."""
+    repository = clone(tmp_path / "template")
+    git(repository, "tag", "v0.1.0")
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", "Work")
+    monkeypatch.setattr("tools.service.TEMPLATE", repository)
+    monkeypatch.setenv("PORT", str(free_port()))
+    return repository
+
+
+def git(directory: Path, *arguments: str) -> None:
+    subprocess.run(["git", *arguments], cwd=directory, env=environment(**IDENTITY), check=True)
+
+
+@pytest.mark.usefixtures("unreleased")
+def test_an_answer_changes_where_no_release_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = prepare(str(tmp_path / "service"), ["preset=minimal"])
+    assert "`make update` works from the next release on" in capsys.readouterr().out
+    git(directory, "init", "--quiet")
+    git(directory, "add", "--all")
+    git(directory, "commit", "--quiet", "--message", "Start")
+    before = yaml.safe_load((directory / ANSWERS_FILE).read_text("utf-8"))
+    command = [*("copier", "update", "--vcs-ref", ":current:"), "--defaults", "--quiet"]
+    subprocess.run(
+        [sys.executable, "-m", *command, "--data", "tracing=true"], cwd=directory, check=True
+    )
+    recorded = yaml.safe_load((directory / ANSWERS_FILE).read_text("utf-8"))
+    assert recorded == {**before, "tracing": True}
+    assert (directory / "app/core/tracing").is_dir()
+
+
+def test_what_can_be_updated_is_said(unreleased: Path) -> None:
+    assert "from the next release on" in updates()
+    git(unreleased, "tag", "v0.2.0")
+    assert updates() == ""
+    (unreleased / "draft").touch()
+    assert "cannot be updated" in updates()
+
+
 def test_the_oldest_copier_updates_too(history: History, owner: Owner, tmp_path: Path) -> None:
     replay = Replay.of(history, NEWEST, {"preset": "minimal"}, tmp_path / "service")
     before = replay.tree
     command = ["uv", "tool", "run", "--quiet", "--python", sys.executable, "--from", OLDEST_COPIER]
-    command += ["copier", "update", "--defaults", "--quiet", "--vcs-ref", NEWEST]
+    command += ["copier", "update", "--defaults", "--quiet", "--vcs-ref", ":current:"]
     subprocess.run(
         [str(Path(sys.executable).with_name("uv")), *command[1:], "--data", "redis=true"],
         cwd=replay.directory,

@@ -32,8 +32,8 @@ IMAGE = re.compile(r"^ *image: ([\w./-]+:[\w.-]+)$", re.MULTILINE)
 KINDS = {"bool": "yes or no", "int": "a whole number", "str": "text"}
 
 QUESTIONS = """Generated from `copier.yml`, in the order in which they are asked.
-`copier copy --data NAME=VALUE` answers one, `copier update --data NAME=VALUE` changes an answer;
-`.copier-answers.yml` in a service tells the present ones."""
+`copier copy --data NAME=VALUE` answers one, `copier update --vcs-ref :current: --data NAME=VALUE`
+changes an answer; `.copier-answers.yml` in a service tells the present ones."""
 
 VARIABLES = """Generated from `.env.example` and the settings classes. A service reads the
 environment, then `.env`, then (with `vault`) Vault. What is required and missing stops the start,

@@ -7,6 +7,7 @@ import argparse
 import difflib
 import os
 import socket
+import subprocess
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from typing import Any, NoReturn
 import yaml
 from copier import run_copy
 from copier.errors import CopierError, CopierWarning
+from jinja2 import Template
 from plumbum import local
 
 TEMPLATE = Path(__file__).resolve().parent.parent
@@ -70,12 +72,14 @@ def prepare(directory: str, given: Sequence[str]) -> Path:
     if rendered and answers:
         raise Refusal(
             f"{target} is a service already, so its answers stand: leave ANSWERS out to start it,"
-            " or use copier update to change them"
+            " or change them by copier update --vcs-ref :current: --data NAME=VALUE"
         )
     _check_port(os.environ.get("PORT") or api_port(_recorded(target) if rendered else answers))
     if not rendered:
         _say(f"Rendering a service into {target}")
         render(target, answers)
+        if outlook := updates():
+            _say(outlook)
     return target
 
 
@@ -95,14 +99,26 @@ def render(target: Path, answers: Mapping[str, str]) -> None:
         raise Refusal(_one_line(error)) from error
 
 
+def updates() -> str:
+    """Say what updates a service rendered from here will have; empty when it is from a release."""
+    if _git("status", "--porcelain") or not _git("rev-parse", "HEAD"):
+        return "No commit holds what it was rendered from: this service cannot be updated"
+    if not _git("tag", "--points-at", "HEAD"):
+        return "It was rendered from no release: `make update` works from the next release on"
+    return ""
+
+
 def api_port(answers: Mapping[str, Any]) -> int:
     """Give the port on which a service with these answers listens, unless PORT says otherwise.
 
     Raises:
         Refusal: port_base is no number.
     """
+    questions = _questions()
+    preset = answers.get("preset", questions["preset"]["default"])
+    default = Template(questions["port_base"]["default"]).render(preset=preset)
     try:
-        base = int(answers.get("port_base", 0))
+        base = int(answers.get("port_base", default))
     except ValueError as error:
         raise Refusal(f"port_base is a number, for example 5200: {_one_line(error)}") from error
     return base + API_OFFSET if base else DEFAULT_PORT
@@ -160,7 +176,7 @@ def _parse(given: Sequence[str], questions: Mapping[str, Mapping[str, Any]]) -> 
 
 def _choices(question: Mapping[str, Any]) -> Sequence[str]:
     if question.get("type") == "bool":
-        return ("true", "false")
+        return ("yes", "no", "true", "false")
     choices = question.get("choices", ())
     return [str(value) for value in (choices.values() if isinstance(choices, Mapping) else choices)]
 
@@ -169,6 +185,13 @@ def _hint(name: str, questions: Mapping[str, Any]) -> str:
     if close := difflib.get_close_matches(name, questions, n=1):
         return f"did you mean {close[0]}?"
     return f"choose from {', '.join(questions)}"
+
+
+def _git(*arguments: str) -> str:
+    """Ask git about the template; empty also when there is no repository."""
+    command = ["git", *arguments]
+    done = subprocess.run(command, cwd=TEMPLATE, check=False, capture_output=True, text=True)
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _recorded(service: Path) -> Mapping[str, Any]:

@@ -2,6 +2,8 @@ from uuid import uuid4
 
 import pytest
 from httpx2 import AsyncClient
+from sqlalchemy import event
+from sqlalchemy.orm import ORMExecuteState, Session
 
 PROJECTS = "/api/v1/projects"
 
@@ -26,6 +28,30 @@ async def test_create_read_and_change(client: AsyncClient, documents: str) -> No
     changed = (await client.patch(path, json={"content": ""})).json()
     assert (changed["title"], changed["content"]) == ("Plan", "")
     assert (answer.json()["size"], changed["size"]) == (3, 0)
+
+
+async def test_the_project_is_locked_until_its_document_is_stored(
+    client: AsyncClient, documents: str
+) -> None:
+    """Where they are in two databases: a job would miss the document of a deleted project."""
+    locking: list[Session] = []
+    ended: list[Session] = []
+
+    def asks(state: ORMExecuteState) -> None:
+        if "FROM projects" in str(state.statement):
+            locking.append(state.session)
+
+    def ends(session: Session) -> None:
+        ended.append(session)
+
+    event.listen(Session, "do_orm_execute", asks)
+    event.listen(Session, "before_commit", ends)
+    try:
+        assert (await client.post(documents, json={"title": "Plan"})).status_code == 201
+    finally:
+        event.remove(Session, "do_orm_execute", asks)
+        event.remove(Session, "before_commit", ends)
+    assert ended[-1:] == locking
 
 
 async def test_a_list_shows_one_project_s_documents(client: AsyncClient, documents: str) -> None:

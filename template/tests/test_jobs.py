@@ -1,5 +1,6 @@
 from typing import Any
 
+import pytest
 from httpx2 import AsyncClient
 from sqlalchemy import func, select, update
 
@@ -40,14 +41,16 @@ async def test_documents_are_deleted_after_their_project(
 
 
 async def test_documents_are_purged_when_they_were_deleted_long_ago(
-    client: AsyncClient, jobs: Collected
+    client: AsyncClient, jobs: Collected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("app.jobs.documents.AT_ONCE", 1)
     await write(client)
-    await client.delete(await write(client))
+    for _ in range(2):
+        await client.delete(await write(client))
     await jobs.run_all()
     await enqueue(purge_documents)
     await jobs.run_all()
-    assert await count(ROWS) == 2
+    assert await count(ROWS) == 3
     with everywhere():
         async with DATABASES[-1].session_context() as session:
             deleted = update(TABLE).where(TABLE.c.deleted_at.is_not(None))

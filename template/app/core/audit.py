@@ -10,6 +10,7 @@ import structlog
 from starlette.requests import HTTPConnection
 
 from app.core import context
+from app.core.logging import LONGEST_PATH
 
 # Not cached: it is used seldom, and its filter is not the other loggers'.
 _log = structlog.wrap_logger(
@@ -40,4 +41,4 @@ def audit_refusal(connection: HTTPConnection, status: int, code: str) -> None:
     else:
         return
     method = connection.scope.get("method", "WEBSOCKET")
-    audit(event, method=method, path=connection.scope["path"], code=code)
+    audit(event, method=method, path=connection.scope["path"][:LONGEST_PATH], code=code)

@@ -42,6 +42,8 @@ _DEEPEST = 5
 """Nobody looks into what is deeper: it is left out."""
 _LONGEST = 16_384
 """Characters of a text that are kept: nobody reads more, and cleaning takes time."""
+LONGEST_PATH = 1024
+"""Characters of a path that are logged: whoever asks chooses them, and each is looked at."""
 
 
 _AS_JSON = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
@@ -116,9 +118,15 @@ def _hand_over_uvicorn() -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+    logging.getLogger("uvicorn.error").addFilter(_is_not_of_a_websocket)
     access = logging.getLogger("uvicorn.access")
     access.handlers.clear()
     access.propagate = False
+
+
+def _is_not_of_a_websocket(record: logging.LogRecord) -> bool:
+    """Leave out what uvicorn says of each WebSocket, since the query may hold a ticket."""
+    return not str(record.msg).startswith('%s - "WebSocket %s"')
 
 
 def _renderer(settings: AppSettings, *, as_text: bool) -> Processor:
@@ -196,7 +204,7 @@ def clean_text(text: str) -> str:
     """Take secrets out of a text, and cut off what nobody reads."""
     if len(text) > _LONGEST:
         text = f"{text[:_LONGEST]}… ({len(text)} characters)"
-    if "://" in text:
+    if "://" in text and "@" in text:
         text = _ADDRESS_LOGIN.sub(f"{REDACTED}@", text)
     if "=" in text or ":" in text or "earer " in text:
         text = _NAMED_SECRET.sub(rf"\1\2{REDACTED}", text)

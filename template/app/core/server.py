@@ -31,6 +31,9 @@ def serve(application: str, settings: CoreSettings) -> None:
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_worker_healthcheck=HANGING_SECONDS,
             timeout_graceful_shutdown=settings.shutdown_grace_seconds,
+            # Compressed, a thousandth of so many bytes would do to fill as much memory.
+            ws_per_message_deflate=False,
+            ws_max_size=settings.largest_message,
             server_header=False,
             access_log=False,
             log_config=None,

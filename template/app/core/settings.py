@@ -228,6 +228,14 @@ class AppSettings(BaseSettings):
         """Give paths below which bodies may have another size, in bytes. Pieces extend this."""
         yield from ()
 
+    @property
+    def largest_message(self) -> int:
+        """How large a WebSocket message may be, in bytes. Pieces extend this.
+
+        The server keeps all parts of one until it has the last.
+        """
+        return 1_048_576
+
     def published(self) -> Iterator[str]:
         """Name each secret that everybody can read, with the mend. Pieces extend this.
 

@@ -39,6 +39,17 @@ class Server:
         headers = {**SIGNED_IN, "X-Request-ID": request_id}
         return httpx2.get(f"{self.url}{path}", headers=headers, timeout=10, verify=NO_CERTIFICATES)
 
+    def shake_hands(self, path: str) -> httpx2.Response:
+        """Ask for a WebSocket, as RFC 6455 (4.1) says."""
+        headers = {
+            **SIGNED_IN,
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+            "Sec-WebSocket-Version": "13",
+        }
+        return httpx2.get(f"{self.url}{path}", headers=headers, verify=NO_CERTIFICATES)
+
     def wait_until_ready(self) -> httpx2.Response:
         """Ask whether it is ready until it is: a machine that is busy may first be too slow."""
         end = time.monotonic() + START_SECONDS

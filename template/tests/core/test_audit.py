@@ -9,6 +9,7 @@ from app.core.audit import audit
 from app.core.auth import public, require_role
 from app.core.limits import rate_limit
 from app.core.limits.memory import BoundedStorage
+from app.core.logging import LONGEST_PATH
 from tests.core.log import AuditLog
 from tests.core.plugin import SIGNED_IN, caller_of
 
@@ -18,7 +19,7 @@ def service(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
     standing_still = BoundedStorage(100, lambda: 1_800_000_000.5)  # no minute ends in a test
     monkeypatch.setattr("app.core.limits.piece.build_storage", lambda _: standing_still)
     router = APIRouter()
-    router.get("/admins", dependencies=[Depends(require_role("admin"))])(_nothing)
+    router.get("/admins{rest:path}", dependencies=[Depends(require_role("admin"))])(_nothing)
     router.get("/few", dependencies=[Depends(rate_limit("1/minute"))])(public(_open))
     router.get("/told")(public(_tell))
     router.get("/refused")(public(_refuse))
@@ -65,7 +66,9 @@ def test_outside_of_requests_there_is_nobody(log: AuditLog) -> None:
 async def test_refused_access_is_told_of(service: FastAPI, log: AuditLog) -> None:
     async with caller_of(service) as caller:
         assert (await caller.get("/api/v1/admins?token=hunter2")).status_code == 403
-    (line,) = log.lines()
+        assert (await caller.get(f"/api/v1/admins/{'x' * 2000}")).status_code == 403
+    line, long = log.lines()
+    assert len(long["path"]) == LONGEST_PATH
     assert line["event"] == "access.refused"
     assert (line["method"], line["path"], line["code"]) == ("GET", "/api/v1/admins", "forbidden")
 

@@ -1,4 +1,5 @@
 import asyncio
+from runpy import run_path
 
 import pytest
 from fastapi import Depends, FastAPI
@@ -28,6 +29,13 @@ async def test_health_says_that_the_process_lives(client: AsyncClient, settings:
     for path in ("/health", f"{settings.api_v1_str}/public/health"):
         answer = await client.get(path)
         assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
+
+
+def test_no_component_is_waited_for_longer_than_a_container_waits() -> None:
+    patience = run_path("docker/healthcheck.py")["TIMEOUT_SECONDS"]
+    checks = [check for piece in PIECES for check in piece.checks]
+    assert checks
+    assert [each.name for each in checks if each.timeout > patience / 2] == []
 
 
 async def test_nothing_keeps_a_process_from_saying_that_it_lives(settings: Settings) -> None:

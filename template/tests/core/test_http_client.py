@@ -33,6 +33,7 @@ from app.core.http import (
     UpstreamUnavailableError,
 )
 from app.core.http import upstream as upstream_module
+from app.core.http.counters import counts_of
 from app.core.http.guard import Guard, GuardedNetwork
 from app.core.http.pacing import Pace, RetryBudget
 from app.core.http.upstream import calling, states
@@ -322,6 +323,7 @@ async def test_an_upstream_that_has_no_time_has_not_failed(
     with deadline.within(20), pytest.raises(UpstreamFailedError):
         await line.request("POST", "/x")
     assert states()[line.name] is State.CLOSED
+    assert counts_of(line.name)["abandoned"] == 1
     with deadline.within(60), pytest.raises(UpstreamFailedError):
         await line.request("POST", "/x")
     assert states()[line.name] is State.OPEN

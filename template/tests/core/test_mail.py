@@ -9,6 +9,7 @@ import pytest
 import stamina
 import structlog
 from fastapi import FastAPI
+from pydantic import SecretStr
 
 from app.config import Settings
 from app.core.application import create_app
@@ -16,6 +17,7 @@ from app.core.logging import configure_logging
 from app.core.mail import Mail, send
 from app.core.mail.delivery import delivery
 from app.core.mail.outbox import Outbox, sending
+from app.core.secrets.port import secrets
 from tests.core.mailbox import Mailbox
 from tests.core.plugin import with_changes
 
@@ -65,6 +67,16 @@ async def test_a_mail_arrives(settings: Settings, mailbox: Mailbox) -> None:
     assert arrived["From"] == "service@example.com"
     assert arrived["Auto-Submitted"] == "auto-generated"
     assert arrived.get_content().split() == MAIL.text.split()
+
+
+async def test_an_address_that_is_changed_in_the_store_is_taken(
+    settings: Settings, mailbox: Mailbox
+) -> None:
+    with secrets.given_by(settings):
+        async with sending(delivery(at(settings, "smtp://127.0.0.1:1"))):
+            secrets.take_up({"SMTP_URL": SecretStr(f"smtp://127.0.0.1:{mailbox.port}")})
+            await send(MAIL)
+            await mailbox.next(MAIL.to)
 
 
 async def test_a_running_service_sends_mails(

@@ -3,11 +3,10 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 from alembic import command
@@ -18,19 +17,15 @@ from sqlalchemy import Connection, inspect, text
 from app.config import Settings
 from app.core.application import create_app
 from app.core.database import revision
-from app.core.database.engine import build_engine
 from app.core.database.flavours.flavour import FLAVOUR
-from app.core.database.handle import Database
 from app.core.database.layout import DATABASES
 from app.core.database.revision import version_table
-from app.core.database.settings import driver_url
 from app.core.discovery import import_submodules
 from app.core.migrate import configurations
-from tests.core.migrating import alembic, as_environment, environment, migrate
+from tests.core.migrating import alembic, as_environment, environment, look, migrate
 from tests.core.new_model import NEW_MODEL
 from tests.core.plugin import Addresses, caller_of, with_changes
 
-AnswerT = TypeVar("AnswerT")
 MIGRATORS = 5
 COMMANDS = """
 from alembic import command
@@ -43,22 +38,6 @@ for config in configurations():
     command.check(config)
 command.downgrade(configurations()[0], "-1")
 """
-
-
-def look(
-    settings: Settings, database: Database, question: Callable[[Connection], AnswerT]
-) -> AnswerT:
-    """Ask something of a database over a connection of its own, as the migrations would."""
-    addresses = database.addresses(settings)
-
-    async def ask() -> AnswerT:
-        engine = build_engine(driver_url(addresses.migration or addresses.main), settings)
-        async with engine.connect() as connection:
-            answer = await connection.run_sync(question)
-        await engine.dispose()
-        return answer
-
-    return asyncio.run(ask())
 
 
 def tables(connection: Connection) -> set[str]:

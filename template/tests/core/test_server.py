@@ -39,6 +39,8 @@ def test_the_settings_reach_the_server(settings: Settings, monkeypatch: pytest.M
         "timeout_graceful_shutdown": 17,
         "timeout_keep_alive": server.KEEP_ALIVE_SECONDS,
         "timeout_worker_healthcheck": server.HANGING_SECONDS,
+        "ws_per_message_deflate": False,
+        "ws_max_size": 1_048_576,
         "server_header": False,
         "access_log": False,
         "log_config": None,

@@ -14,10 +14,12 @@ import httpx2
 import pytest
 
 from app.config import Settings
+from app.core.logging import LONGEST_PATH
 from tests.core.migrating import as_environment
 from tests.core.plugin import Addresses
 from tests.core.serving import START_SECONDS, running
 
+LONG_PATH = "/long" + 2000 * "x"
 FIELDS = {"event", "level", "timestamp", "logger"}
 
 
@@ -42,6 +44,8 @@ def life(addresses: Addresses) -> Life:
     with running(["-m", "tests.core.applications"], **variables) as server:
         ready = server.wait_until_ready()
         server.get("/no/such/path?token=hunter2", request_id="unknown-path")
+        server.get(LONG_PATH)
+        server.shake_hands("/no/such/socket?ticket=hunter2")
         server.get("/api/v1/fail", request_id="failing")
 
         answers: list[httpx2.Response] = []
@@ -89,12 +93,21 @@ def test_a_request_is_one_line_with_its_id_and_probes_are_none(life: Life) -> No
         "/api/v1/fail",
         "/api/v1/slow",
         "/api/v1/slow/begun",
+        LONG_PATH[:LONGEST_PATH],
         "/no/such/path",
+        "/no/such/socket",
     ]
     line = next(line for line in life.of("app.access") if line["path"] == "/no/such/path")
     assert line["request_id"] == "unknown-path"
     assert (line["method"], line["route"], line["status"]) == ("GET", "unmatched", 404)
     assert line["duration_ms"] >= 0
+
+
+def test_what_callers_choose_is_logged_in_part(life: Life) -> None:
+    """Also of a WebSocket, of which uvicorn would log the query."""
+    assert "/no/such/socket" in life.output
+    assert LONG_PATH not in life.output
+    assert "hunter2" not in life.output
 
 
 def test_the_route_is_the_whole_template(life: Life) -> None:

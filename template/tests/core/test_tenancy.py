@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from time import monotonic
 from typing import Any
 from uuid import UUID, uuid4
@@ -42,13 +43,14 @@ from sqlalchemy.orm import (
 from app.config import Settings
 from app.core.application import create_app
 from app.core.database.base import KEPT_FOR, OWNED, Entity
+from app.core.database.flavours.flavour import FLAVOUR
 from app.core.database.idempotency import IdempotencyKeys, _realm_prefix, once
 from app.core.database.layout import DATABASES
 from app.core.database.repository import Repository
 from app.core.database.tables import make_tables
 from app.core.database.types import utc_now
 from app.core.discovery import import_submodules
-from app.core.jobs import enqueue, task
+from app.core.jobs import Job, JobFailedError, enqueue, task
 from app.core.tenancy import __main__ as tenancy
 from app.core.tenancy import across_tenants, as_tenant, current_tenant
 from app.core.tenancy import directory as tenants
@@ -74,6 +76,7 @@ from tests.core.outages import line_to
 from tests.core.plugin import TENANT, Addresses, caller_of, with_changes
 
 ONE, OTHER = uuid4(), uuid4()
+SOON = timedelta(seconds=20)
 ME = "/api/v1/auth/me"
 MINE = "/api/v1/tenant"
 
@@ -101,7 +104,7 @@ class Part(TenantOwned, ExtraModel):
 SEEN: list[str] = []
 
 
-@task(database=database)
+@task(database=database, keeps_result=True)
 async def look_at_things(session: AsyncSession) -> None:
     """Remember which things the job sees."""
     SEEN.extend(await session.scalars(select(Thing.name)))
@@ -218,8 +221,15 @@ async def test_a_relationship_leads_to_no_foreign_row(service: FastAPI) -> None:
                 assert [part.tenant_id for part in thing.parts] == [ONE]
 
 
+@pytest.fixture
+async def registered(service: FastAPI) -> None:
+    """Tables for all that a tenant may own, and for the tenants themselves."""
+    for each in DATABASES:
+        await make_tables(each, each.metadata)
+
+
 async def test_a_job_works_for_the_tenant_that_has_asked_for_it(
-    service: FastAPI, jobs: Collected
+    registered: None, jobs: Collected
 ) -> None:
     for tenant in (ONE, OTHER):
         with as_tenant(tenant):
@@ -227,6 +237,32 @@ async def test_a_job_works_for_the_tenant_that_has_asked_for_it(
     SEEN.clear()
     await jobs.run_all()
     assert [f"of {ONE}", f"of {OTHER}"] == SEEN
+
+
+async def test_a_job_of_a_deleted_tenant_is_left_undone(registered: None, jobs: Collected) -> None:
+    """What it stores, nobody could remove any more."""
+    asked: list[Job[None]] = []
+    for tenant in (ONE, OTHER):
+        with as_tenant(tenant):
+            asked.append(await enqueue(look_at_things))
+    await delete_tenant(ONE)
+    SEEN.clear()
+    await jobs.run_all()
+    assert [f"of {OTHER}"] == SEEN
+    with pytest.raises(JobFailedError):
+        await asked[0].result(SOON)
+    await asked[1].result(SOON)
+
+
+async def test_jobs_remember_a_tenant_that_is_there(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await client.get(MINE)).status_code == 200
+    directory.forget_all()
+    with as_tenant(UUID(TENANT)):
+        assert not await directory.is_deleted(UUID(TENANT))
+        monkeypatch.setattr(directory, "_find", None)
+        assert not await directory.is_deleted(UUID(TENANT))
 
 
 async def test_a_job_of_nobody_sees_nothing(service: FastAPI, jobs: Collected) -> None:
@@ -409,6 +445,8 @@ async def test_a_suspended_tenant_stays_out(client: AsyncClient) -> None:
             async with HOME.session_context() as session:
                 tenant = await session.get_one(Tenant, UUID(TENANT))
                 await suspend_tenant(session, tenant, suspended=suspended)
+        with as_tenant(UUID(TENANT)):
+            assert not await directory.is_deleted(UUID(TENANT))  # its jobs let nobody in
         assert (await client.get(MINE)).status_code == status
 
 
@@ -454,6 +492,29 @@ async def test_a_deleted_tenant_does_not_come_back(
         )
 
 
+LIMIT = {
+    "postgresql": "SHOW statement_timeout",
+    "mysql": "SELECT @@max_statement_time",
+    "sqlite": "SELECT 0",
+}
+
+
+async def test_the_command_has_the_time_that_it_takes(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All rows of a tenant may be many."""
+    limits: list[float] = []
+
+    async def look(_: object) -> None:
+        with across_tenants("test"):
+            async with HOME.read_session_context() as session:
+                limits.append(float(await session.scalar(text(LIMIT[FLAVOUR.name])) or 0))
+
+    monkeypatch.setattr(tenancy, "run", look)
+    await tenancy._connected(settings, parse(["list"]))
+    assert limits == [0]
+
+
 async def test_nobody_takes_the_grave_of_a_tenant(client: AsyncClient) -> None:
     assert (await client.get(MINE)).status_code == 200
     with across_tenants("test"):
@@ -494,6 +555,8 @@ async def test_without_a_database_only_known_tenants_come_in(
             await line.cut()
             assert (await caller.get(ME, headers=known)).status_code == 200
             assert (await caller.get(ME, headers=unknown)).status_code == 503
+            with as_tenant(someone := uuid4()):
+                assert not await directory.is_deleted(someone)  # its jobs may need no database
             await line.mend()
 
 

@@ -77,7 +77,7 @@ piece = Piece(
     name="auth",
     needs=("errors", "health"),
     lifespan=_lifespan,
-    checks=(Check(name="auth", probe=_probe, required=False, timeout=6.0),),
+    checks=(Check(name="auth", probe=_probe, required=False, timeout=1.0),),
     routers=_routers,
     dependencies=_dependencies,
     middleware=_middleware,

@@ -18,10 +18,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from hashlib import sha256
+from inspect import signature
 from typing import Annotated, Any, cast
 from uuid import UUID, uuid4
 
 from fastapi import Depends, Header, Request, Response
+from fastapi.params import Depends as Dependency
 from fastapi.routing import APIRoute
 from sqlalchemy import (
     Column,
@@ -250,7 +252,8 @@ def once(keys: IdempotencyKeys) -> type[APIRoute]:
 
         def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
             if "POST" in (options.get("methods") or ()):
-                options["dependencies"] = [*(options.get("dependencies") or ()), Depends(remember)]
+                given, own = options.get("dependencies") or (), _dependencies_of(endpoint)
+                options["dependencies"] = [*given, *own, Depends(remember)]
             super().__init__(path, endpoint, **options)
 
         def get_route_handler(self) -> Any:
@@ -273,6 +276,18 @@ def once(keys: IdempotencyKeys) -> type[APIRoute]:
             return handle_once
 
     return OnceRoute
+
+
+def _dependencies_of(endpoint: Callable[..., Any]) -> list[Dependency]:
+    """What an endpoint asks for itself, which says in what order its sessions open and end."""
+    parameters = signature(endpoint).parameters.values()
+    said = [each.default for each in parameters]
+    said += [each for one in parameters for each in getattr(one.annotation, "__metadata__", ())]
+    return [
+        each
+        for each in said
+        if isinstance(each, Dependency) and each.dependency is not None and each.use_cache
+    ]
 
 
 def _remembering(keys: IdempotencyKeys) -> Callable[..., Awaitable[None]]:

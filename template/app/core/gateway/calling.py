@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from starlette.types import Receive
 
-from app.core.errors import DeadlineExceededError
+from app.core.errors import DeadlineExceededError, UnauthenticatedError
 from app.core.gateway.errors import CallerTooSlowError
 
 
@@ -21,13 +21,21 @@ class Caller:
         has_body: whether a body follows.
         patience: seconds between two parts of it.
         waits: seconds after which the caller does not wait any more.
+        signed_in: seconds after which its token is not accepted any more.
     """
 
     def __init__(
-        self, receive: Receive, *, has_body: bool, patience: float, waits: float | None
+        self,
+        receive: Receive,
+        *,
+        has_body: bool,
+        patience: float,
+        waits: float | None,
+        signed_in: float | None,
     ) -> None:
         self._receive = receive
         self._patience = patience
+        self._signed_in = signed_in
         self._body_over = asyncio.Event()
         self._gone = False
         self._limit: tuple[asyncio.Timeout, float] | None = None
@@ -98,10 +106,10 @@ class Caller:
 
     async def _watch(self, exchange: "asyncio.Task[object]") -> None:
         try:
-            async with asyncio.timeout(self.waits):
+            async with asyncio.timeout(self._signed_in), asyncio.timeout(self.waits) as deadline:
                 await self._until_gone()
         except TimeoutError:
-            self.failure = DeadlineExceededError("There was no answer while the caller waited")
+            self.failure = _too_late() if deadline.expired() else _signed_out()
         self._gone = True
         exchange.cancel()
 
@@ -119,3 +127,11 @@ class Caller:
         if self._limit is not None:
             limit, seconds = self._limit
             limit.reschedule(asyncio.get_running_loop().time() + seconds)
+
+
+def _too_late() -> DeadlineExceededError:
+    return DeadlineExceededError("There was no answer while the caller waited")
+
+
+def _signed_out() -> UnauthenticatedError:
+    return UnauthenticatedError("The token has expired", challenge='Bearer error="invalid_token"')

@@ -8,6 +8,7 @@ from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
 
 from app.core import deadline
+from app.core.gateway.callers import name_of, seconds_left
 from app.core.gateway.calling import Caller
 from app.core.gateway.errors import CallerTooSlowError
 from app.core.gateway.headers import for_caller, for_upstream, has_body
@@ -37,7 +38,8 @@ class Forwarding(Response):
         scope = request.scope
         self.method = request.method
         self.upstream = upstream
-        self.target = target(scope, prefix)
+        self.caller = name_of(scope)
+        self.target = target(scope, prefix, hidden=upstream.upstream.hidden)
         self.has_body = has_body(scope)
         self.waits = deadline.remaining()
         self.request_headers = for_upstream(scope, prefix, most_bytes=most_bytes)
@@ -57,8 +59,9 @@ class Forwarding(Response):
             has_body=self.has_body,
             patience=self.upstream.upstream.idle_timeout,
             waits=self.waits,
+            signed_in=seconds_left(self.upstream.upstream),
         )
-        with self.upstream.requests.one():
+        with self.upstream.requests.one(self.caller):
             async with caller.attended():
                 await self._exchange(caller, send)
         if caller.failure and not self.begun:

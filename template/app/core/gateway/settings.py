@@ -20,6 +20,8 @@ _NAME = re.compile(r"[a-z](-?[a-z0-9]){0,62}")
 _HOST = re.compile(r"[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?|[0-9a-f:]*:[0-9a-f:.]*")
 _PATH = re.compile(r"(/(?!\.\.?(/|$))[\w.~-]+)*")
 
+OperatorPath = Annotated[str, Field(pattern=r"^(/[\w.~-]+)+$")]
+
 
 class Upstream(BaseModel):
     """A service behind the gateway. Times are in seconds, sizes in bytes."""
@@ -36,11 +38,16 @@ class Upstream(BaseModel):
     idle_timeout: float = Field(300.0, gt=0, description="Between two parts of a body")
     max_concurrent: int = Field(100, ge=1, description="Requests at a time")
     max_sockets: int = Field(100, ge=1, description="WebSockets at a time")
+    share: float = Field(0.2, gt=0, le=1, description="What part of both one caller may take")
     max_body_bytes: int = Field(104_857_600, ge=1, description="Largest body of a request")
     max_message_bytes: int = Field(1_048_576, ge=1, description="Largest WebSocket message")
     breaker_failures: int = Field(5, ge=1, description="So many in a row open the breaker")
     breaker_rest: float = Field(10.0, gt=0, description="Until one request may try again")
     health: str = Field("/health", pattern=r"^(/[\w.~-]*)+$", description="What /ready asks for")
+    hidden: tuple[OperatorPath, ...] = Field(
+        ("/metrics", "/ready", "/health/detailed"),
+        description="Paths for operators, which would take the gateway for one: not passed on",
+    )
 
     @field_validator("url")
     @classmethod
@@ -105,3 +112,9 @@ class GatewaySettings(AppSettings):
         yield from super().body_limits()
         for name, upstream in self.gateway_upstreams.items():
             yield f"{PREFIX}/{name}", upstream.max_body_bytes
+
+    @property
+    def largest_message(self) -> int:
+        """How large a WebSocket message may be, in bytes."""
+        sizes = (each.max_message_bytes for each in self.gateway_upstreams.values())
+        return max((super().largest_message, *sizes))

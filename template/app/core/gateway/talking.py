@@ -8,11 +8,13 @@ from fastapi import WebSocket
 from starlette.websockets import WebSocketState
 
 from app.core.errors import ForbiddenError
+from app.core.gateway.callers import name_of, seconds_left
 from app.core.gateway.headers import for_upstream
+from app.core.gateway.settings import Upstream
 from app.core.gateway.targets import target
 from app.core.gateway.upstreams import Connected
 
-_NORMAL, _TOO_LARGE, _FAILED = 1000, 1009, 1011
+_NORMAL, _SIGNED_OUT, _TOO_LARGE, _FAILED = 1000, 1008, 1009, 1011
 _NEVER_SENT = {1005: _NORMAL, 1006: _FAILED, 1015: _FAILED}
 """Close codes that only say what happened here (RFC 6455, 7.4.1), and what is said instead."""
 
@@ -45,9 +47,9 @@ async def talk(socket: WebSocket, upstream: Connected, prefix: str, *, most_byte
         AppException: the upstream cannot be had; the caller's socket is not accepted.
         HTTPException: the upstream refuses.
     """
-    where = target(socket.scope, prefix)
+    where = target(socket.scope, prefix, hidden=upstream.upstream.hidden)
     headers = for_upstream(socket.scope, prefix, most_bytes=most_bytes)
-    with upstream.sockets.one():
+    with upstream.sockets.one(name_of(socket.scope)):
         remote = await upstream.talking(where, headers, socket.scope["subprotocols"])
         async with remote:
             cookies = [
@@ -56,22 +58,27 @@ async def talk(socket: WebSocket, upstream: Connected, prefix: str, *, most_byte
                 if name.lower() == b"set-cookie"
             ]
             await socket.accept(subprotocol=remote.protocol, headers=cookies)
-            await _pass_on(socket, remote, upstream.upstream.max_message_bytes)
+            await _pass_on(socket, remote, upstream.upstream)
 
 
-async def _pass_on(socket: WebSocket, remote: ClientWebSocketResponse, most_bytes: int) -> None:
+async def _pass_on(socket: WebSocket, remote: ClientWebSocketResponse, upstream: Upstream) -> None:
     ways = [
-        asyncio.create_task(_to_upstream(socket, remote, most_bytes)),
+        asyncio.create_task(_to_upstream(socket, remote, upstream.max_message_bytes)),
         asyncio.create_task(_to_caller(remote, socket)),
     ]
     try:
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        ended, _ = await asyncio.wait(
+            ways, timeout=seconds_left(upstream), return_when=asyncio.FIRST_COMPLETED
+        )
     finally:
         for way in ways:
             way.cancel()
         await asyncio.gather(*ways, return_exceptions=True)
     if WebSocketState.CONNECTED is socket.application_state is socket.client_state:
-        await socket.close(_FAILED)
+        if ended:
+            await socket.close(_FAILED)
+        else:
+            await socket.close(_SIGNED_OUT, "The token has expired")
 
 
 async def _to_upstream(socket: WebSocket, remote: ClientWebSocketResponse, most_bytes: int) -> None:

@@ -6,11 +6,12 @@ The host is the table's, never the caller's.
 """
 
 import re
+from collections.abc import Collection
 from urllib.parse import unquote_to_bytes
 
 from starlette.types import Scope
 
-from app.core.errors import BadRequestError
+from app.core.errors import BadRequestError, NotFoundError
 from app.core.gateway.errors import TargetTooLongError
 from app.core.http.paths import DEEPEST, climbs
 
@@ -22,17 +23,20 @@ _PATH = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*")
 # Clients send more than RFC 3986 allows here, such as filter[name]=x; no blanks and no controls.
 _QUERY = re.compile(rb"[\x21\x22\x24-\x7e]*")
 _AMBIGUOUS = re.compile(rb"[\x00-\x1f\x7f\\]")
+_CUT_OFF = re.compile(r"[;?#][^/]*")
 
 
-def target(scope: Scope, prefix: str) -> str:
+def target(scope: Scope, prefix: str, *, hidden: Collection[str]) -> str:
     """Give the path and the query that an upstream is asked for, as the caller has encoded them.
 
     Args:
         scope: the request's.
         prefix: what the path begins with, and the upstream's path does not.
+        hidden: the paths that nobody is led to, nor to what is below them.
 
     Raises:
         BadRequestError: somebody might read it in another way.
+        NotFoundError: the path is hidden.
         TargetTooLongError: nobody needs to read that much.
     """
     raw: bytes = scope.get("raw_path") or b""
@@ -42,6 +46,8 @@ def target(scope: Scope, prefix: str) -> str:
     rest = raw.removeprefix(prefix.encode())
     if rest == raw or not _is_plain(rest) or not _QUERY.fullmatch(query):
         raise BadRequestError("The path or the query can be read in more than one way")
+    if _is_hidden(rest, hidden):
+        raise NotFoundError("The gateway does not lead there")
     path = rest.decode() or "/"
     return f"{path}?{query.decode()}" if query else path
 
@@ -58,6 +64,14 @@ def _is_plain(path: bytes) -> bool:
             return _is_text(path)
         path = decoded
     return False
+
+
+def _is_hidden(path: bytes, hidden: Collection[str]) -> bool:
+    """Whether a plain path leads there for somebody, who may decode it as often as he likes."""
+    for _ in range(DEEPEST):
+        path = unquote_to_bytes(path)
+    read = _CUT_OFF.sub("", path.decode()).lower() + "/"
+    return any(read.startswith(f"{each.lower()}/") for each in hidden)
 
 
 def _is_text(path: bytes) -> bool:

@@ -1,6 +1,7 @@
 """Asking an upstream, and knowing when not to ask."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from math import ceil
@@ -35,8 +36,10 @@ from app.core.breaker import Breaker, BreakerOpenError, State
 from app.core.errors import (
     DeadlineExceededError,
     ExternalServiceError,
+    RateLimitedError,
     ServiceUnavailableError,
 )
+from app.core.gateway.callers import CallerName
 from app.core.gateway.calling import Caller
 from app.core.gateway.settings import Upstream
 from app.core.http.counters import Outcome, count
@@ -89,29 +92,40 @@ class Places:
         name: the upstream's.
         kind: what takes a place.
         most: how many there are.
+        share: what part of them one caller may take: at least one.
     """
 
-    def __init__(self, name: str, kind: str, most: int) -> None:
-        self.taken = 0
+    def __init__(self, name: str, kind: str, most: int, share: float) -> None:
         self._name = name
         self._kind = kind
         self._most = most
+        self._each = ceil(most * share)
+        self._callers = Counter[CallerName]()
+
+    @property
+    def taken(self) -> int:
+        """How many are taken."""
+        return self._callers.total()
 
     @contextmanager
-    def one(self) -> Iterator[None]:
+    def one(self, caller: CallerName) -> Iterator[None]:
         """Take one in this block.
 
         Raises:
+            RateLimitedError: this caller has its share.
             ServiceUnavailableError: all are taken.
         """
         if self.taken >= self._most:
             count(self._name, Outcome.TOO_MANY)
             raise ServiceUnavailableError(f"{self._name} has as many {self._kind} as it can take")
-        self.taken += 1
+        # Not counted: an alert would tell of the upstream what is one caller's doing.
+        if self._callers[caller] >= self._each:
+            raise RateLimitedError(f"One caller may have {self._each} {self._kind} at {self._name}")
+        self._callers[caller] += 1
         try:
             yield
         finally:
-            self.taken -= 1
+            self._callers -= Counter([caller])  # keeps no caller who has none
 
 
 class Connected:
@@ -132,9 +146,10 @@ class Connected:
             rest=upstream.breaker_rest,
             silent=(_UploadCutError, _HurriedAnswer),
         )
-        self.requests = Places(name, "requests", upstream.max_concurrent)
+        share = upstream.share
+        self.requests = Places(name, "requests", upstream.max_concurrent, share)
         # Places of their own: a WebSocket may be kept for ever, and would leave none to requests.
-        self.sockets = Places(name, "WebSockets", upstream.max_sockets)
+        self.sockets = Places(name, "WebSockets", upstream.max_sockets, share)
         self._session = session
 
     def address(self, target: str) -> URL:
@@ -190,7 +205,9 @@ class Connected:
                         answer = await self._connecting(ask)
                 _judge(answer, hurried=self._is_hurried(caller))
         except _UnavailableAnswer as unavailable:
-            count(self.name, Outcome.FAILED, perf_counter() - started)
+            hurried = isinstance(unavailable, _HurriedAnswer)
+            outcome = Outcome.ABANDONED if hurried else Outcome.FAILED
+            count(self.name, outcome, perf_counter() - started)
             return unavailable.answer
         count(self.name, Outcome.ANSWERED, perf_counter() - started)
         return answer
@@ -215,7 +232,7 @@ class Connected:
                 self.address(target),
                 headers=headers,
                 protocols=protocols,
-                max_msg_size=self.upstream.max_message_bytes,
+                max_msg_size=self.upstream.max_message_bytes + 1,  # which is refused as well
                 heartbeat=_HEARTBEAT_SECONDS,
                 timeout=ClientWSTimeout(ws_receive=None, ws_close=_CLOSING_SECONDS),
             )

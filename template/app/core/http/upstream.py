@@ -488,6 +488,8 @@ def _outcome(error: UpstreamError) -> Outcome:
         return Outcome.ANSWERED
     if isinstance(error, UpstreamTimeoutError):
         return Outcome.TIMED_OUT
+    if isinstance(error, _HurriedError):
+        return Outcome.ABANDONED
     return Outcome.FAILED if isinstance(error, UpstreamFailedError) else Outcome.USELESS
 
 

@@ -21,6 +21,7 @@ class Message(BaseModel):
         not_before: when it may be run.
         key: what keeps others like it away, see `Task.key`.
         once: whether what comes twice is done once.
+        kept: whether it must not be lost, so that it is tried for ever.
         tenant: whose job it is.
         request_id: the request that asked for it.
         traceparent: the trace that it belongs to.
@@ -33,6 +34,7 @@ class Message(BaseModel):
     not_before: datetime | None = None
     key: str | None = None
     once: bool = False
+    kept: bool = False
     tenant: str | None = None
     request_id: str | None = None
     traceparent: str | None = None

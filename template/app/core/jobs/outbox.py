@@ -3,7 +3,8 @@
 `await outbox.add(session, greet, "Ada")` stores the job in the transaction of what it follows from:
 either both are there or none. It is sent after the commit, and whatever was not sent by then, since
 the process or the queue died, is sent by the relay. So a job may be sent twice; its id is stored in
-the transaction of its effect (`handled_jobs`), and the second one does nothing.
+the transaction of its effect (`handled_jobs`), and the second one does nothing. One that fails all
+its attempts goes on, unless its task wants none (`Retries(times=0)`).
 
 `outbox` is made in a module below `app/models` (`outbox = Outbox(database)`); its two tables need a
 migration like every table. With two databases each needs its own: the job is stored beside the rows
@@ -101,7 +102,7 @@ class Outbox:
         if not task.takes_session:
             raise TypeError(f"the task {task.name!r} must take a session first, to be done once")
         composed = compose(task, task.dump(*args, **kwargs))
-        message = composed.model_copy(update={"once": True})
+        message = composed.model_copy(update={"once": True, "kept": True})
         await session.execute(
             insert(self.waiting).values(
                 id=message.id,

@@ -16,6 +16,7 @@ from app.core.jobs.message import Message
 from app.core.jobs.outbox import DoneBeforeError, remember
 from app.core.jobs.port import RESULT_KEPT, Outcome, key_of, result_of
 from app.core.jobs.scope import in_scope_of
+from app.core.jobs.scopes import OwnerGoneError
 from app.core.jobs.task import DEFAULT_RETRIES, TASKS, Task
 from app.core.signals import Signal
 from app.core.traces.trace import failed, job
@@ -67,6 +68,9 @@ async def _attempt(message: Message, queue: Queue, time_limit: timedelta) -> Non
         value = await _do_or_fail(task, message, time_limit)
     except DoneBeforeError:
         log.info("job was done before")
+    except OwnerGoneError:
+        log.info("job left undone: its tenant was deleted")
+        await _keep(task, message, queue, Outcome(failed=True))
     except Exception as error:  # noqa: BLE001 - whatever user code raises
         failed(error)
         seconds = perf_counter() - started
@@ -109,11 +113,10 @@ async def _do(task: Task[..., Any] | None, message: Message, time_limit: timedel
         raise UnknownTaskError(message.task)
     arguments = task.load(message.arguments)
     limit = task.time_limit or time_limit
-    with in_scope_of(message.tenant):
-        async with asyncio.timeout(limit.total_seconds()):
-            if task.takes_session:
-                return await _do_in_session(task, message, arguments)
-            return _written(task, await task.function(**arguments))
+    async with asyncio.timeout(limit.total_seconds()), in_scope_of(message.tenant):
+        if task.takes_session:
+            return await _do_in_session(task, message, arguments)
+        return _written(task, await task.function(**arguments))
 
 
 async def _do_in_session(task: Task[..., Any], message: Message, arguments: dict[str, Any]) -> Any:
@@ -131,23 +134,28 @@ async def _after_failure(
     task: Task[..., Any] | None, message: Message, queue: Queue, error: Exception
 ) -> str:
     retries = task.retries if task else DEFAULT_RETRIES
-    if message.attempt > retries.times:
-        arguments = sorted(message.arguments)  # their values may be nobody's business
-        log.error("job given up", attempt=message.attempt, arguments=arguments, exc_info=error)
+    last = message.attempt > retries.times
+    ends = last and not (message.kept and retries.times)
+    seconds = 0.0 if ends else retries.wait(message.attempt)
+    said: dict[str, Any] = {"attempt": message.attempt, "seconds": round(seconds, 2)}
+    if last:
+        said["arguments"] = sorted(message.arguments)  # their values may be nobody's business
+        ending = "job given up" if ends else "job given up for now: it must not be lost"
+        log.error(ending, exc_info=error, **said)
         unexpected(error)
+    else:
+        log.warning("job failed and will be done again", exc_info=error, **said)
+    if ends:
         await _keep(task, message, queue, Outcome(failed=True))
-        return "given_up"
-    seconds = retries.wait(message.attempt)
-    log.warning(
-        "job failed and will be done again",
-        attempt=message.attempt,
-        seconds=round(seconds, 2),
-        exc_info=error,
-    )
+    else:
+        await _again(message, queue, seconds)
+    return "given_up" if last else "retried"
+
+
+async def _again(message: Message, queue: Queue, seconds: float) -> None:
     later = utc_now() + timedelta(seconds=seconds)
     again = {"attempt": message.attempt + 1, "not_before": later, "key": None}
     await queue.send(message.model_copy(update=again))
-    return "retried"
 
 
 async def _keep(

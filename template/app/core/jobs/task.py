@@ -8,6 +8,7 @@ import inspect
 import json
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import (
@@ -23,6 +24,7 @@ from typing import (
 )
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, create_model
+from pydantic.errors import PydanticInvalidForJsonSchema
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.database.handle import Database
@@ -45,7 +47,8 @@ class Retries:
     By default for half an hour or so: a database that is restored, or moved, is waited for.
 
     Attributes:
-        times: how often at most; 0 is never.
+        times: how often at most; 0 is never. A job of an `Outbox` goes on after them, with an error
+            in the log each time.
         first: seconds before the first time; each further one waits twice as long.
         longest: seconds that no wait exceeds.
     """
@@ -214,6 +217,16 @@ def _name_of(function: Callable[..., Any]) -> str:
     return f"{function.__module__.removeprefix(_USER_PACKAGE)}.{function.__qualname__}"
 
 
+def _refuse_secrets(name: str, arguments: type[BaseModel]) -> None:
+    """Refuse what writes itself as asterisks: the job would work with these."""
+    with suppress(PydanticInvalidForJsonSchema):
+        if '"writeOnly": true' in json.dumps(arguments.model_json_schema()):
+            raise TypeError(
+                f"the task {name!r} takes a secret, which does not travel: store it encrypted, give"
+                " the id of its row, and read it in the job"
+            )
+
+
 def _shape_of(function: Callable[..., Any]) -> Shape:
     name = function.__qualname__
     if not inspect.iscoroutinefunction(function):
@@ -231,5 +244,6 @@ def _shape_of(function: Callable[..., Any]) -> Shape:
         default = ... if each.default is each.empty else each.default
         fields[each.name] = (hints[each.name], default)
     model = create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
+    _refuse_secrets(name, model)
     result: TypeAdapter[Any] = TypeAdapter(hints.get("return", Any))
     return Shape(takes_session, signature.replace(parameters=others), model, result)

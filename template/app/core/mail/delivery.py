@@ -9,8 +9,10 @@ from email.utils import formatdate, make_msgid
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import structlog
+from pydantic import SecretStr
 
 from app.core.mail.settings import MailSettings
+from app.core.secrets.port import secrets
 
 log = structlog.get_logger(logger_name="app.mail")
 
@@ -43,7 +45,7 @@ def delivery(settings: MailSettings) -> Deliver:
     """Choose how mails are delivered."""
     if settings.smtp_url is None:
         return _Log(settings)
-    return _Smtp(urlsplit(settings.smtp_url.get_secret_value()), settings.mail_from)
+    return _Smtp(settings.smtp_url, settings.mail_from)
 
 
 class _Log:
@@ -62,8 +64,8 @@ class _Log:
 class _Smtp:
     """Hands mails to a mail server, with TLS wherever a password or the server asks for it."""
 
-    def __init__(self, server: SplitResult, sender: str) -> None:
-        self.server = server
+    def __init__(self, address: SecretStr, sender: str) -> None:
+        self.address = address
         self.sender = sender
         self.own_name = sender.rpartition("@")[2]
 
@@ -76,11 +78,17 @@ class _Smtp:
         with self._connected() as connection:
             connection.send_message(message)
 
+    def _newest(self) -> SplitResult:
+        """The address as it is now: a store may have got another password."""
+        said = secrets.current("SMTP_URL") if secrets.started else None
+        return urlsplit((said or self.address).get_secret_value())
+
     def _connected(self) -> smtplib.SMTP:
-        host, port = self.server.hostname or "", self.server.port or 0
+        server = self._newest()
+        host, port = server.hostname or "", server.port or 0
         # The name is given because smtplib would ask the DNS for one.
         name, wait = self.own_name, TIMEOUT_SECONDS
-        if self.server.scheme == "smtps":
+        if server.scheme == "smtps":
             secure = ssl.create_default_context()
             connection: smtplib.SMTP = smtplib.SMTP_SSL(
                 host, port, local_hostname=name, timeout=wait, context=secure
@@ -88,19 +96,19 @@ class _Smtp:
         else:
             connection = smtplib.SMTP(host, port, local_hostname=name, timeout=wait)
         try:
-            self._greet(connection)
+            _greet(connection, server)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _greet(self, connection: smtplib.SMTP) -> None:
-        user, password = self.server.username, self.server.password
+
+def _greet(connection: smtplib.SMTP, server: SplitResult) -> None:
+    user, password = server.username, server.password
+    connection.ehlo()
+    if server.scheme == "smtp" and (user or connection.has_extn("starttls")):
+        # With a password it must be there: otherwise this raises, and nothing is sent.
+        connection.starttls(context=ssl.create_default_context())
         connection.ehlo()
-        plain = self.server.scheme == "smtp"
-        if plain and (user or connection.has_extn("starttls")):
-            # With a password it must be there: otherwise this raises, and nothing is sent.
-            connection.starttls(context=ssl.create_default_context())
-            connection.ehlo()
-        if user:
-            connection.login(unquote(user), unquote(password or ""))
+    if user:
+        connection.login(unquote(user), unquote(password or ""))

@@ -55,6 +55,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 async def _connected(settings: CoreSettings, options: argparse.Namespace) -> None:
+    # To delete all rows of a tenant takes as long as it takes.
+    settings = settings.model_copy(update={"db_statement_timeout": 0})
     async with AsyncExitStack() as stack:
         for database in DATABASES:
             await stack.enter_async_context(database.connected(settings))

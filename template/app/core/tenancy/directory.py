@@ -40,15 +40,14 @@ class Directory:
             ServiceUnavailableError | SQLAlchemyError: the database does not answer, and it was
                 never here before.
         """
-        until = self._admitted.get(tenant_id)
-        if until is not None and monotonic() < until:
+        if self._is_remembered(tenant_id):
             return
         try:
             tenant = await self._find(tenant_id)
             if tenant is None and create:
                 tenant = await self._create(tenant_id, principal.tenant or str(tenant_id))
         except (ServiceUnavailableError, SQLAlchemyError) as error:
-            if until is None or not is_outage(error):
+            if tenant_id not in self._admitted or not is_outage(error):
                 raise
             return  # not every endpoint needs this database
         self.forget(tenant_id)
@@ -58,9 +57,19 @@ class Directory:
             raise ForbiddenError("The tenant of this token was deleted")
         if tenant.suspended_at is not None:
             raise ForbiddenError("This tenant is suspended")
-        self._admitted[tenant_id] = monotonic() + REMEMBERED_SECONDS
-        if len(self._admitted) > MOST_REMEMBERED:
-            self._admitted.popitem(last=False)
+        self._remember(tenant_id)
+
+    async def is_deleted(self, tenant_id: uuid.UUID) -> bool:
+        """Whether a tenant is no more, as its jobs ask; where nobody can tell, it is there."""
+        if self._is_remembered(tenant_id):
+            return False
+        try:
+            tenant = await self._find(tenant_id)
+        except (ServiceUnavailableError, SQLAlchemyError):
+            return False
+        if tenant is not None and tenant.suspended_at is None:
+            self._remember(tenant_id)
+        return tenant is not None and tenant.is_deleted
 
     def forget(self, tenant_id: uuid.UUID) -> None:
         """Ask the database again at the tenant's next request."""
@@ -69,6 +78,15 @@ class Directory:
     def forget_all(self) -> None:
         """Ask the database again for every tenant."""
         self._admitted.clear()
+
+    def _is_remembered(self, tenant_id: uuid.UUID) -> bool:
+        return monotonic() < self._admitted.get(tenant_id, 0.0)
+
+    def _remember(self, tenant_id: uuid.UUID) -> None:
+        self._admitted[tenant_id] = monotonic() + REMEMBERED_SECONDS
+        self._admitted.move_to_end(tenant_id)
+        if len(self._admitted) > MOST_REMEMBERED:
+            self._admitted.popitem(last=False)
 
     async def _find(self, tenant_id: uuid.UUID) -> Tenant | None:
         async with HOME.session_context() as session:

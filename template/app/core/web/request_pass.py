@@ -12,6 +12,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core import context, deadline
+from app.core.logging import LONGEST_PATH
 from app.core.signals import Signal
 from app.core.web.client import client_address
 from app.core.web.routes import route_template
@@ -23,6 +24,7 @@ _TRACE_PARENT = re.compile(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _CLIENT_CLOSED = 499
 """What nginx logs for a client that left before the answer began."""
 
+_TIMED_OUT = 504
 _SWITCHED = 101
 _REFUSED = 403
 """What the server answers when a WebSocket is closed instead of accepted."""
@@ -128,12 +130,12 @@ class RequestPass:
             method: str = scope.get("method", "WEBSOCKET")
             route = route_template(scope)
             if measured:
-                request_ended(method, route, status, seconds)
+                request_ended(method, route, _blamed(status), seconds)
             if told:
                 log.info(
                     "request",
                     method=method,
-                    path=path,
+                    path=path[:LONGEST_PATH],
                     route=route,
                     status=status,
                     duration_ms=round(seconds * 1000, 2),
@@ -145,6 +147,11 @@ class RequestPass:
             context.tenant.reset(tenant_token)
             context.principal.reset(principal_token)
             context.request_id.reset(request_token)
+
+
+def _blamed(status: int) -> int:
+    """What counts as the end: a caller whose time was too short has left, whatever it was told."""
+    return _CLIENT_CLOSED if status == _TIMED_OUT and deadline.remaining() == 0 else status
 
 
 def _told(scope: Scope) -> tuple[bytes, str | None, float | None]:

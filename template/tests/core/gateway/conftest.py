@@ -17,6 +17,8 @@ from tests.core.serving import Server, running
 ANSWER = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
 HASTY_SECONDS = 2
 """How soon that upstream has to answer."""
+LARGEST_MESSAGE = 2_000_000
+"""Of all upstreams, so that the server takes none that is larger."""
 REST_SECONDS = 1
 """How long the open breakers of fragile upstreams rest."""
 
@@ -93,6 +95,10 @@ def gateway_server(
         },
         "idle": {"url": url, "max_concurrent": 1, "idle_timeout": 1},
         "terse": {"url": url, "max_message_bytes": 100_000},
+        "wordy": {"url": url, "max_message_bytes": LARGEST_MESSAGE},
+        "shared": {"url": url, "max_concurrent": 10, "max_sockets": 10},
+        "square": {"url": url, "max_concurrent": 10, "public": True},
+        "bare": {"url": url, "hidden": []},
     }
     variables = {
         "LOG_FORMAT": "json",

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
 from time import perf_counter, sleep
+from uuid import uuid4
 
 import pytest
 from httpx2 import RemoteProtocolError
@@ -14,6 +15,7 @@ from app.core.breaker import State
 from app.core.gateway import upstreams
 from app.core.gateway.calling import Caller
 from app.core.gateway.settings import Upstream
+from app.core.http.counters import counts_of
 from tests.core.gateway.conftest import ANSWER, HASTY_SECONDS, REST_SECONDS, Gateway
 from tests.core.ports import free_port
 
@@ -133,7 +135,7 @@ async def test_a_connection_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(upstreams, "_pause", listen)
     settings = Upstream(url=f"http://127.0.0.1:{port}")
     async with upstreams.connect("late", settings) as late:
-        caller = Caller(one_part, has_body=True, patience=5, waits=None)
+        caller = Caller(one_part, has_body=True, patience=5, waits=None, signed_in=None)
         headers = CIMultiDict({"Content-Length": "4"})
         async with late.asked("POST", "/x", headers, caller) as answered:
             assert await answered.read() == b"ok"
@@ -235,6 +237,21 @@ def test_an_upstream_that_has_no_time_has_not_failed(gateway: Gateway) -> None:
             break
     assert status == 503  # it would have had the time
     rest(gateway)
+
+
+async def test_nor_is_it_measured_as_if_it_had(gateway: Gateway) -> None:
+    """An alert looks at what has failed, and callers choose their deadlines."""
+    gateway.upstream.raw = UNAVAILABLE
+    name = f"hurried-{uuid4().hex}"
+    table = Upstream(url=f"http://127.0.0.1:{gateway.upstream.raw_port}", timeout=30)
+    async with upstreams.connect(name, table) as hurried:
+        for waits in (20.0, 60.0):
+            silent = asyncio.Event().wait
+            caller = Caller(silent, has_body=False, patience=5, waits=waits, signed_in=None)  # type: ignore[arg-type]
+            async with hurried.asked("GET", "/x", CIMultiDict(), caller) as answered:
+                assert answered.status == 503
+    counts = counts_of(name)
+    assert (counts["abandoned"], counts["failed"]) == (1, 1)
 
 
 def test_an_upload_that_is_cut_off_says_nothing(gateway: Gateway) -> None:

@@ -245,6 +245,16 @@ def test_places_at_an_upstream_are_limited_and_given_back(gateway: Gateway) -> N
         assert monotonic() < end
 
 
+def test_what_is_for_operators_is_not_passed_on(gateway: Gateway) -> None:
+    """The upstream would see the gateway's address, which may be one of `INTERNAL_NETWORKS`."""
+    for path in ("/metrics", "/ready", "/health/detailed", "/%6detrics"):
+        answer = gateway.client.get(f"/app{path}")
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+        assert gateway.client.post(f"/app{path}").status_code == 404
+    assert gateway.upstream.seen == []
+    assert gateway.client.get("/bare/metrics").json()["target"] == "/metrics"
+
+
 def test_the_caller_s_deadline_is_passed_on_and_kept(gateway: Gateway) -> None:
     gateway.client.get("/app/x", headers={"X-Request-Timeout": "9000"})
     assert 0 < int(seen_headers(gateway)["x-request-timeout"]) <= 9000

@@ -5,7 +5,13 @@ import asyncio
 import pytest
 from starlette.types import Message
 
-from app.core.errors import BadRequestError, ExternalServiceError
+from app.core.errors import (
+    AppException,
+    BadRequestError,
+    DeadlineExceededError,
+    ExternalServiceError,
+    UnauthenticatedError,
+)
 from app.core.gateway.calling import Caller
 from app.core.gateway.headers import for_caller, has_body
 
@@ -33,6 +39,27 @@ def test_no_field_of_an_answer_ends_its_header(field: tuple[bytes, bytes]) -> No
         for_caller([field], 200)
 
 
+@pytest.mark.parametrize(
+    ("waits", "signed_in", "failure"),
+    [
+        (0.01, 60, DeadlineExceededError),
+        (60, 0.01, UnauthenticatedError),
+        (None, 0.01, UnauthenticatedError),
+    ],
+)
+async def test_an_exchange_has_its_time(
+    waits: float | None, signed_in: float, failure: type[AppException]
+) -> None:
+    async def receive() -> Message:
+        await asyncio.sleep(60)
+        return {"type": "http.disconnect"}
+
+    caller = Caller(receive, has_body=False, patience=60, waits=waits, signed_in=signed_in)
+    async with asyncio.timeout(20), caller.attended():
+        await asyncio.sleep(60)
+    assert type(caller.failure) is failure
+
+
 async def test_who_stops_the_service_is_not_taken_for_a_caller_who_left() -> None:
     begun, silence = asyncio.Event(), asyncio.Event()
 
@@ -40,8 +67,10 @@ async def test_who_stops_the_service_is_not_taken_for_a_caller_who_left() -> Non
         await silence.wait()
         return {"type": "http.disconnect"}
 
+    caller = Caller(receive, has_body=False, patience=60, waits=None, signed_in=None)
+
     async def exchange() -> None:
-        async with Caller(receive, has_body=False, patience=60, waits=None).attended():
+        async with caller.attended():
             begun.set()
             await silence.wait()
 

@@ -1,6 +1,7 @@
 """WebSockets go through, as the caller and the upstream want them."""
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from time import perf_counter
@@ -15,9 +16,10 @@ from yarl import URL
 from app.core.gateway.settings import Upstream as Entry
 from app.core.gateway.talking import talk
 from app.core.gateway.upstreams import Connected
-from tests.core.gateway.conftest import ANSWER, REST_SECONDS, Gateway
+from tests.core.gateway.conftest import ANSWER, LARGEST_MESSAGE, REST_SECONDS, Gateway
 from tests.core.gateway.test_failing import TRIES, UNAVAILABLE, rest
-from tests.core.gateway.upstream import Upstream
+from tests.core.gateway.test_forwarding import by_hand
+from tests.core.gateway.upstream import MEGABYTE, Upstream
 from tests.core.plugin import MEMBER
 
 
@@ -105,6 +107,41 @@ async def test_too_large_messages_end_it(session: ClientSession) -> None:
         assert (await socket.receive()).data == 1009
 
 
+HANDSHAKE = (
+    *("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"),
+    *(
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+        "Sec-WebSocket-Extensions: permessage-deflate",
+    ),
+)
+BINARY, CONTINUED = 2, 0
+
+
+def unfinished(opcode: int, size: int) -> bytes:
+    """The head of a part that is not the last one."""
+    return struct.pack("!BBQ4x", opcode, 0xFF, size)
+
+
+def test_what_is_not_finished_fills_no_memory(gateway: Gateway) -> None:
+    """The server keeps the parts of a message: so many bytes at most, of which each was sent."""
+    with by_hand(gateway, "GET", "wordy/socket", *HANDSHAKE) as connection:
+        received = b""
+        while b"\r\n\r\n" not in received:
+            received += connection.recv(65_536)
+        assert received.startswith(b"HTTP/1.1 101")
+        assert b"permessage-deflate" not in received
+        connection.sendall(unfinished(BINARY, len(MEGABYTE)) + MEGABYTE)
+        connection.sendall(unfinished(CONTINUED, LARGEST_MESSAGE - len(MEGABYTE) + 1))
+        closed = connection.recv(65_536)
+        assert (closed[0], closed[2:4]) == (0x88, struct.pack("!H", 1009))
+
+
+async def test_the_largest_message_goes_through(session: ClientSession) -> None:
+    async with session.ws_connect("wordy/socket") as socket:
+        await socket.send_bytes(bytes(LARGEST_MESSAGE))
+        assert len(await socket.receive_bytes()) == LARGEST_MESSAGE
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [
@@ -114,6 +151,7 @@ async def test_too_large_messages_end_it(session: ClientSession) -> None:
         ("dead/socket", 503),
         ("app/../socket", 400),
         ("app/%2e%2e/socket", 400),
+        ("app/metrics", 404),
         ("other/socket", 403),
     ],
 )

@@ -54,6 +54,10 @@ def test_json_tells_more(settings: Settings) -> None:
         '{"a": {"url": "http://a", "timeout": 0}}',
         '{"a": {"url": "http://a", "timeout": 1e999}}',
         '{"a": {"url": "http://a", "health": "health"}}',
+        '{"a": {"url": "http://a", "hidden": ["metrics"]}}',
+        '{"a": {"url": "http://a", "hidden": ["/"]}}',
+        '{"a": {"url": "http://a", "share": 0}}',
+        '{"a": {"url": "http://a", "share": 2}}',
         "{broken",
     ],
 )

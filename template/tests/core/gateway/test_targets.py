@@ -2,11 +2,13 @@
 
 import pytest
 
-from app.core.errors import AppException, BadRequestError
+from app.core.errors import AppException, BadRequestError, NotFoundError
 from app.core.gateway.errors import TargetTooLongError
+from app.core.gateway.settings import Upstream
 from app.core.gateway.targets import LONGEST_TARGET, target
 
 PREFIX = "/services/app"
+HIDDEN = Upstream(url="http://app").hidden
 
 PASSED = [
     ("", "/"),
@@ -35,9 +37,18 @@ REFUSED = [
 ]
 
 
-def ask(rest: str, query: str = "", prefix: str = PREFIX) -> str:
+FOR_OPERATORS = [
+    *("/metrics", "/metrics/", "/metrics/x", "/ready", "/health/detailed", "/health/detailed/"),
+    *("/METRICS", "/%6detrics", "/%6Detrics", "/%256detrics", "/health/%64etailed"),
+    *("/metrics;v=1", "/metrics%3bv=1", "/metrics%3fx", "/metrics%23", "/health;v=1/detailed"),
+]
+NOT_FOR_OPERATORS = ["/health", "/health/", "/metricsx", "/my/metrics", "/api/v1/ready", "/readyz"]
+
+
+def ask(rest: str, query: str = "", prefix: str = PREFIX, hidden: tuple[str, ...] = HIDDEN) -> str:
     raw = (prefix + rest).encode()
-    return target({"type": "http", "raw_path": raw, "query_string": query.encode()}, PREFIX)
+    scope = {"type": "http", "raw_path": raw, "query_string": query.encode()}
+    return target(scope, PREFIX, hidden=hidden)
 
 
 @pytest.mark.parametrize(("rest", "expected"), PASSED)
@@ -71,3 +82,25 @@ def test_the_longest_target_passes_and_one_more_byte_does_not() -> None:
     with pytest.raises(TargetTooLongError):
         ask(longest, "a")
     assert issubclass(TargetTooLongError, AppException)
+
+
+@pytest.mark.parametrize("rest", FOR_OPERATORS)
+def test_nobody_is_led_to_what_is_for_operators(rest: str) -> None:
+    with pytest.raises(NotFoundError):
+        ask(rest)
+    assert ask(rest, hidden=()) == rest
+    with pytest.raises(NotFoundError):
+        ask("/own/Page", hidden=("/own/Page",))
+
+
+@pytest.mark.parametrize(
+    "rest", ["//metrics", "/health%2fdetailed", "/health//detailed", "/x/../ready"]
+)
+def test_nor_by_what_is_ambiguous(rest: str) -> None:
+    with pytest.raises(BadRequestError):
+        ask(rest)
+
+
+@pytest.mark.parametrize("rest", NOT_FOR_OPERATORS)
+def test_what_only_looks_like_it_is_passed_on(rest: str) -> None:
+    assert ask(rest) == rest

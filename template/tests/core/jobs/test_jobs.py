@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from fastapi import FastAPI
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from sqlalchemy import MetaData, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
@@ -28,6 +28,7 @@ from app.core.jobs.message import LONGEST_ID, Message, id_of
 from app.core.jobs.outbox import OUTBOXES, remember
 from app.core.jobs.piece import piece
 from app.core.jobs.port import current_queue, result_of
+from app.core.jobs.running import run
 from app.core.jobs.schedule import parse_schedule
 from app.core.jobs.task import TASKS
 from tests.core.first_database import database
@@ -115,7 +116,16 @@ def _starred() -> Any:
     return function
 
 
-@pytest.mark.parametrize("make", [_sync, _untyped, _starred])
+def _secret() -> Any:
+    class Account(BaseModel):
+        key: SecretStr
+
+    async def function(accounts: list[Account]) -> None: ...
+
+    return function
+
+
+@pytest.mark.parametrize("make", [_sync, _untyped, _starred, _secret])
 def test_what_cannot_be_a_job_is_refused(make: Callable[[], Any]) -> None:
     with pytest.raises(TypeError, match="the task"):
         task(make())
@@ -690,6 +700,27 @@ async def test_what_was_sent_is_not_sent_again_when_the_next_one_cannot_be(
             await outbox.relay(jobs, due=due)
     assert await outbox.relay(jobs, due=due) == 1
     assert [each.arguments["text"] for each in jobs.waiting] == ["first", "second"]
+
+
+@pytest.mark.parametrize("times", [0, 1])
+async def test_a_job_of_the_outbox_goes_on(
+    service: FastAPI, outbox: Outbox, jobs: Collected, times: int
+) -> None:
+    """Not if its task wants no second attempt."""
+
+    @task(retries=Retries(times=times))
+    async def fail(session: AsyncSession) -> None:
+        raise RuntimeError
+
+    async with database.session_context() as session:
+        await outbox.add(session, fail)
+    for attempt in range(2, 5):
+        message = jobs.waiting.pop()
+        await run(message.model_copy(update={"not_before": None}), jobs, SOON)
+        if not times:
+            break
+        assert [each.attempt for each in jobs.waiting] == [attempt]
+    assert bool(jobs.waiting) == bool(times)
 
 
 async def test_the_outbox_takes_only_what_can_be_done_once(

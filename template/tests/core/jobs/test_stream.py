@@ -47,6 +47,16 @@ async def test_a_job_that_is_done_leaves_the_stream(broker: StreamBroker) -> Non
     assert await length(broker) == 0
 
 
+async def test_all_that_one_look_has_found_is_held(broker: StreamBroker) -> None:
+    """The second one may have to wait until there is a place for it."""
+    for _ in range(2):
+        await put(broker)
+    [(identifier, _content)] = await broker._read_new()
+    await broker.client.xclaim(broker.stream, GROUP, "dead", 0, [identifier], idle=120_000)
+    await anext(broker.listen())
+    assert len(broker._reading.held) == 2
+
+
 async def test_a_job_that_ends_its_workers_is_given_up(broker: StreamBroker) -> None:
     await put(broker)
     assert len(await broker._read_new()) == 1

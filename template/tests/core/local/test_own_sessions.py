@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event, func, select
 
 from app.config import Settings
-from app.core.auth.local import admin, sessions
+from app.core.auth.local import admin, refresh_tokens, sessions
 from app.core.auth.local.models import HOME, UserSession
 from app.core.auth.local.realms.realm import entered, everywhere
 from app.core.database.types import utc_now
@@ -179,6 +179,19 @@ async def test_after_signing_out_nothing_is_refreshed(people: People, by: str) -
         answer = await people.post("logout", refresh_token=given["refresh_token"])
     assert answer.status_code == 204
     assert (await people.refresh(tokens)).status_code == 401
+
+
+async def test_signing_out_ends_a_session_from_before_the_key_was_changed(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens, others = await people.signed_in(), await people.signed_in()
+    monkeypatch.setattr(refresh_tokens, "_code", lambda *_: b"another key")
+    invented = base64.urlsafe_b64decode(others["refresh_token"])
+    invented = invented[:36] + bytes(len(invented) - 36)
+    for token in (tokens["refresh_token"], base64.urlsafe_b64encode(invented).decode()):
+        assert (await people.post("logout", refresh_token=token)).status_code == 204
+    assert (await people.refresh(tokens)).status_code == 401
+    assert (await people.refresh(others)).status_code == 200
 
 
 async def test_signing_out_needs_something(people: People) -> None:

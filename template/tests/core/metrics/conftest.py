@@ -10,6 +10,7 @@ from httpx2 import AsyncClient
 from app.config import Settings
 from app.core.application import create_app
 from app.core.auth import public
+from app.core.errors import DeadlineExceededError
 from tests.core.plugin import caller_of
 
 router = APIRouter()
@@ -21,6 +22,8 @@ async def get_thing(thing: str) -> str:
     """Answer, or fail, as the name says."""
     if thing == "broken":
         raise RuntimeError(thing)
+    if thing == "late":
+        raise DeadlineExceededError("It did not answer in time")
     return thing
 
 

@@ -33,6 +33,18 @@ async def test_requests_are_counted_by_the_template_of_their_route(
     assert 0 < figures.one("http_request_duration_seconds_sum", status="200") < 60
 
 
+async def test_a_caller_in_a_hurry_is_no_failure_of_ours(
+    caller: AsyncClient, settings: Settings
+) -> None:
+    for milliseconds in ("0", "60000"):
+        given = {"X-Request-Timeout": milliseconds}
+        answer = await caller.get(f"{settings.api_v1_str}/things/late", headers=given)
+        assert answer.status_code == 504
+    figures = await scrape(caller)
+    assert figures.one(COUNT, status="499") == 1
+    assert figures.one(COUNT, status="504") == 1
+
+
 async def test_callers_cannot_make_series(caller: AsyncClient) -> None:
     for number in range(5):
         await caller.request(f"FETCH{number}", f"/no/such/path/{number}")

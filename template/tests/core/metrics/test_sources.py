@@ -9,6 +9,7 @@ from httpx2 import AsyncClient
 from prometheus_client import REGISTRY, Counter
 
 from app.config import Settings
+from app.core import deadline
 from app.core.application import create_app
 from app.core.auth import public
 from app.core.cache import cache
@@ -98,6 +99,8 @@ async def test_calls_and_their_breaker_are_measured(
     )
     await upstream.request("POST", "/x")
     assert (await scrape(caller)).one("upstream_breaker_state", upstream=name) == 0
+    with deadline.within(0), pytest.raises(UpstreamError):
+        await upstream.request("POST", "/x")
     other.reaction = answering(500)
     for _ in range(BREAKER_FAILURES + 1):
         with pytest.raises(UpstreamError):
@@ -107,6 +110,7 @@ async def test_calls_and_their_breaker_are_measured(
     assert figures.one(count, upstream=name, outcome="answered") == 1
     assert figures.one(count, upstream=name, outcome="failed") == BREAKER_FAILURES
     assert figures.one(count, upstream=name, outcome="refused") == 1
+    assert figures.one(count, upstream=name, outcome="abandoned") == 1
     assert figures.one("upstream_breaker_state", upstream=name) == 2
 
 

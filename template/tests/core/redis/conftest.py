@@ -1,7 +1,6 @@
 """Fixtures of the tests on a real Redis."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 
 import pytest
@@ -10,8 +9,6 @@ from app.config import Settings
 from app.core.redis import link
 from tests.core.plugin import with_changes
 from tests.core.redis.servers import Server, own_server
-
-Established = Callable[..., AbstractAsyncContextManager[None]]
 
 
 @pytest.fixture

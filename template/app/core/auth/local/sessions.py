@@ -268,12 +268,16 @@ async def end_all(session: AsyncSession, user_id: uuid.UUID) -> None:
 
 
 async def end_by_token(settings: LocalSettings, text: str) -> None:
-    """End the session of a refresh token, of whatever generation; others change nothing."""
+    """End the session of a refresh token, of whatever generation; others change nothing.
+
+    A token from before a change of `SECRET_KEY` is known by its hash alone.
+    """
     token = refresh_tokens.read(settings, text)
-    if token is not None and token.genuine:
+    if token is not None:
+        known = () if token.genuine else (UserSession.token_hash == token.hash,)
         with entered(token.realm):
             async with HOME.session_context() as session:
-                await _end(session, UserSession.id == token.session)
+                await _end(session, UserSession.id == token.session, *known)
 
 
 async def _end(session: AsyncSession, *where: ColumnElement[bool]) -> bool:

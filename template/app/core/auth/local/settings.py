@@ -78,11 +78,6 @@ class LocalSettings(MailSettings):
         return self.auth_audience or self.jwt_issuer
 
     @property
-    def jwks_url(self) -> str:
-        """Where this service publishes its keys."""
-        return f"{self.jwt_issuer}/.well-known/jwks.json"
-
-    @property
     def jwt_algorithm(self) -> str:
         """What this service signs with."""
         return "ES256"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -14,6 +15,8 @@ from app.core.database.flavours.base import Flavour
 
 if TYPE_CHECKING:
     from app.core.database.settings import ConnectionSettings
+
+LOCK_POLL_SECONDS = 0.2
 
 SILENCE_SECONDS = 5
 """How much longer than a statement may take the driver waits for any answer."""
@@ -97,11 +100,13 @@ def _migration_limits(statement: int) -> list[str]:
 @contextmanager
 def _migration_lock(connection: Connection, wait: int, statement: int) -> Iterator[None]:
     key = {"key": MIGRATION_LOCK}
-    connection.execute(text(f"SET lock_timeout = '{wait}s'"))
-    try:
-        connection.execute(text("SELECT pg_advisory_lock(:key)"), key)
-    except DBAPIError as error:
-        raise TimeoutError(f"another migration still runs after {wait} s") from error
+    end = monotonic() + wait
+    while not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), key):
+        # Not one statement that waits: CREATE INDEX CONCURRENTLY would wait for it in turn.
+        connection.commit()
+        if monotonic() > end:
+            raise TimeoutError(f"another migration still runs after {wait} s")
+        sleep(LOCK_POLL_SECONDS)
     for limit in _migration_limits(statement):
         connection.execute(text(limit))
     connection.commit()

@@ -145,9 +145,11 @@ class StreamBroker(AsyncBroker):
                 await asyncio.sleep(1)
                 await self._join()
                 continue
-            for identifier, content in found:
-                delivery = Delivery(self, self._reading.held, identifier)
-                self._reading.held.add(delivery)
+            held = self._reading.held
+            taken = [(Delivery(self, held, each), content) for each, content in found]
+            # All before the first: the next one may have to wait for a free place.
+            held.update(delivery for delivery, _ in taken)
+            for delivery, content in taken:
                 yield AckableMessage(data=content[b"data"], ack=delivery)
 
     async def move_due(self) -> None:

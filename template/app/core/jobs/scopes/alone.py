@@ -1,6 +1,7 @@
 """Whose jobs they are, where there are no tenants."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 
 def tenant_of_jobs() -> str | None:
@@ -8,6 +9,7 @@ def tenant_of_jobs() -> str | None:
     return None
 
 
-def in_scope_of(_tenant: str | None) -> AbstractContextManager[None]:
+@asynccontextmanager
+async def in_scope_of(_tenant: str | None) -> AsyncIterator[None]:
     """Work as the tenant of a job: there are none."""
-    return nullcontext()
+    yield
