@@ -93,7 +93,8 @@ def test_an_update_from_each_release_loses_nothing(
     service: Service, history: History, owner: Owner, tmp_path: Path
 ) -> None:
     if not history.released:
-        pytest.skip("this clone has no releases (git fetch --tags)")
+        absent = pytest.fail if "AXES" in environ else pytest.skip  # `make updates` is about them
+        absent("this clone has no releases (git fetch --tags)")
     for version in history.released:
         asked = history.questions(version).keys()
         given = {name: value for name, value in service.answers.items() if name in asked}
