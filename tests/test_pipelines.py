@@ -302,8 +302,7 @@ def test_a_run_that_deploys_nothing_takes_nobodys_turn() -> None:
             if "concurrency" in job:
                 environment = job["environment"]["name"]
                 assert job["concurrency"]["group"] == f"${{{{ github.workflow }}}}-{environment}"
-                # What returns does not wait for what it is to undo.
-                assert job["concurrency"]["cancel-in-progress"] is (name == "roll-back")
+                assert job["concurrency"]["cancel-in-progress"] is False
 
 
 @pytest.mark.parametrize(

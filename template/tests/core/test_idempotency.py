@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from types import SimpleNamespace
+from typing import Annotated
 from uuid import uuid4
 
 import pytest
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from httpx2 import AsyncClient
 from sqlalchemy import String, event, func, select, update
@@ -43,6 +44,7 @@ class Pause:
 
     def __init__(self) -> None:
         self.reached, self.over = asyncio.Event(), asyncio.Event()
+        self.tickets = 0
 
     async def take(self) -> None:
         if not self.reached.is_set():
@@ -85,6 +87,13 @@ async def service(
     async def answer_refusal() -> Response:
         return Response("no", status_code=400)
 
+    async def take_ticket() -> None:
+        pause.tickets += 1
+
+    @router.post("/orders/counted")
+    async def count(session: SessionDep, _: Annotated[None, Depends(take_ticket)]) -> int:
+        return pause.tickets
+
     @router.post("/orders/open")
     @public
     async def order_openly(session: SessionDep) -> str:
@@ -109,6 +118,13 @@ async def service(
 async def caller(service: FastAPI) -> AsyncIterator[AsyncClient]:
     async with caller_of(service) as caller:
         yield caller
+
+
+async def test_what_an_endpoint_depends_on_is_not_asked_again(caller: AsyncClient) -> None:
+    for _ in range(2):
+        answer = await caller.post(f"{PATH}/counted", headers=KEY)
+        assert (answer.status_code, answer.json()) == (200, 1)
+    assert (await caller.post(f"{PATH}/counted")).json() == 2
 
 
 async def orders() -> int:

@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from hashlib import sha256
-from inspect import signature
 from typing import Annotated, Any, cast
 from uuid import UUID, uuid4
 
 from fastapi import Depends, Header, Request, Response
+from fastapi.dependencies.models import Dependant
+from fastapi.dependencies.utils import get_dependant
 from fastapi.params import Depends as Dependency
 from fastapi.routing import APIRoute
 from sqlalchemy import (
@@ -49,6 +50,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core import context
 from app.core.database.base import KEPT_FOR
 from app.core.database.handle import Database, after_rollback
+from app.core.database.layout import DATABASES
 from app.core.database.realm import current_realm
 from app.core.database.types import UtcDateTime, utc_now
 from app.core.errors import ConflictError, ValidationFailedError
@@ -252,8 +254,10 @@ def once(keys: IdempotencyKeys) -> type[APIRoute]:
 
         def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
             if "POST" in (options.get("methods") or ()):
-                given, own = options.get("dependencies") or (), _dependencies_of(endpoint)
-                options["dependencies"] = [*given, *own, Depends(remember)]
+                # Opened before that of the keys, since they may be locked in this order.
+                sessions = _sessions_of(get_dependant(path=path, call=endpoint))
+                given = options.get("dependencies") or ()
+                options["dependencies"] = [*given, *sessions, Depends(remember)]
             super().__init__(path, endpoint, **options)
 
         def get_route_handler(self) -> Any:
@@ -278,16 +282,14 @@ def once(keys: IdempotencyKeys) -> type[APIRoute]:
     return OnceRoute
 
 
-def _dependencies_of(endpoint: Callable[..., Any]) -> list[Dependency]:
-    """What an endpoint asks for itself, which says in what order its sessions open and end."""
-    parameters = signature(endpoint).parameters.values()
-    said = [each.default for each in parameters]
-    said += [each for one in parameters for each in getattr(one.annotation, "__metadata__", ())]
-    return [
-        each
-        for each in said
-        if isinstance(each, Dependency) and each.dependency is not None and each.use_cache
-    ]
+def _sessions_of(dependant: Dependant) -> list[Dependency]:
+    """The sessions of an endpoint, in the order in which it opens them: that in which they end."""
+    found: list[Dependency] = []
+    for each in dependant.dependencies:
+        found += _sessions_of(each)
+        if any(each.call == database.get_session for database in DATABASES):
+            found.append(Depends(each.call, scope=each.scope))
+    return found
 
 
 def _remembering(keys: IdempotencyKeys) -> Callable[..., Awaitable[None]]:

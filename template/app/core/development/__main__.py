@@ -35,6 +35,8 @@ def main() -> None:
             port=settings.port,
             reload=True,
             reload_dirs=["app"],
+            ws_per_message_deflate=False,
+            ws_max_size=settings.largest_message,
             access_log=False,
             log_config=None,
         )

@@ -24,6 +24,7 @@ _PATH = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*")
 _QUERY = re.compile(rb"[\x21\x22\x24-\x7e]*")
 _AMBIGUOUS = re.compile(rb"[\x00-\x1f\x7f\\]")
 _CUT_OFF = re.compile(r"[;?#][^/]*")
+_SLASHES = re.compile("/+")
 
 
 def target(scope: Scope, prefix: str, *, hidden: Collection[str]) -> str:
@@ -70,7 +71,7 @@ def _is_hidden(path: bytes, hidden: Collection[str]) -> bool:
     """Whether a plain path leads there for somebody, who may decode it as often as he likes."""
     for _ in range(DEEPEST):
         path = unquote_to_bytes(path)
-    read = _CUT_OFF.sub("", path.decode()).lower() + "/"
+    read = _SLASHES.sub("/", _CUT_OFF.sub("", path.decode())).lower() + "/"
     return any(read.startswith(f"{each.lower()}/") for each in hidden)
 
 

@@ -59,8 +59,10 @@ class Retries:
 
     def wait(self, attempt: int) -> float:
         """Seconds to wait after an attempt, the first of which is 1: from half of it to all."""
-        # The exponent is bounded, since a float is.
-        whole = min(self.first * 2.0 ** min(attempt - 1, 64), self.longest)
+        # The exponent is bounded, since a float is. A job that goes on has waited long enough for
+        # what passes by itself.
+        doubled = self.first * 2.0 ** min(attempt - 1, 64)
+        whole = self.longest if attempt > self.times else min(doubled, self.longest)
         return whole * random.uniform(0.5, 1)  # noqa: S311 - spreads the load
 
 
@@ -220,7 +222,7 @@ def _name_of(function: Callable[..., Any]) -> str:
 def _refuse_secrets(name: str, arguments: type[BaseModel]) -> None:
     """Refuse what writes itself as asterisks: the job would work with these."""
     with suppress(PydanticInvalidForJsonSchema):
-        if '"writeOnly": true' in json.dumps(arguments.model_json_schema()):
+        if '"writeOnly": true' in json.dumps(arguments.model_json_schema(), default=str):
             raise TypeError(
                 f"the task {name!r} takes a secret, which does not travel: store it encrypted, give"
                 " the id of its row, and read it in the job"
@@ -243,7 +245,9 @@ def _shape_of(function: Callable[..., Any]) -> Shape:
             raise TypeError(f"the task {name!r} needs a plain parameter with a type: {each}")
         default = ... if each.default is each.empty else each.default
         fields[each.name] = (hints[each.name], default)
+    for one, field in fields.items():
+        alone: dict[str, Any] = {one: field}
+        _refuse_secrets(name, create_model(name, **alone))
     model = create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
-    _refuse_secrets(name, model)
     result: TypeAdapter[Any] = TypeAdapter(hints.get("return", Any))
     return Shape(takes_session, signature.replace(parameters=others), model, result)

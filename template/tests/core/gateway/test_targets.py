@@ -41,6 +41,7 @@ FOR_OPERATORS = [
     *("/metrics", "/metrics/", "/metrics/x", "/ready", "/health/detailed", "/health/detailed/"),
     *("/METRICS", "/%6detrics", "/%6Detrics", "/%256detrics", "/health/%64etailed"),
     *("/metrics;v=1", "/metrics%3bv=1", "/metrics%3fx", "/metrics%23", "/health;v=1/detailed"),
+    *("/;x/metrics", "/%3b/metrics", "/health/;/detailed"),
 ]
 NOT_FOR_OPERATORS = ["/health", "/health/", "/metricsx", "/my/metrics", "/api/v1/ready", "/readyz"]
 

@@ -28,5 +28,6 @@ class Collected:
         while self.waiting:
             message = self.waiting.pop(0)
             ran.append(message.task)
-            await run(message.model_copy(update={"not_before": None}), self, timedelta(seconds=30))
+            now = message.model_copy(update={"not_before": None, "kept": False})  # not for ever
+            await run(now, self, timedelta(seconds=30))
         return ran

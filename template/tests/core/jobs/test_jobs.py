@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from fastapi import FastAPI
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, ConfigDict, InstanceOf, SecretStr
 from sqlalchemy import MetaData, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
@@ -120,9 +120,23 @@ def _secret() -> Any:
     class Account(BaseModel):
         key: SecretStr
 
-    async def function(accounts: list[Account]) -> None: ...
+    async def function(accounts: list[Account], nameless: InstanceOf[Collected]) -> None: ...
 
     return function
+
+
+def test_a_job_may_have_examples_of_any_kind() -> None:
+    example: Any = {"at": datetime.now(UTC)}
+
+    class Shown(BaseModel):
+        model_config = ConfigDict(json_schema_extra={"example": example})
+
+        at: datetime
+
+    @task
+    async def take_shown(shown: Shown) -> None: ...
+
+    assert take_shown.dump(Shown(at=datetime.now(UTC)))
 
 
 @pytest.mark.parametrize("make", [_sync, _untyped, _starred, _secret])
@@ -433,6 +447,7 @@ def test_waits_grow_and_differ() -> None:
     assert len(waits) > 1
     assert all(2 <= wait <= 4 for wait in waits)
     assert retries.wait(10_000) <= 60
+    assert Retries(times=2, first=1, longest=60).wait(3) >= 30  # of a job that goes on
 
 
 def test_a_database_that_is_moved_is_waited_for() -> None:
@@ -721,6 +736,8 @@ async def test_a_job_of_the_outbox_goes_on(
             break
         assert [each.attempt for each in jobs.waiting] == [attempt]
     assert bool(jobs.waiting) == bool(times)
+    await jobs.run_all()  # where it does come to its end
+    assert jobs.waiting == []
 
 
 async def test_the_outbox_takes_only_what_can_be_done_once(
