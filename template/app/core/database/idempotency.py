@@ -288,7 +288,7 @@ def _sessions_of(dependant: Dependant) -> list[Dependency]:
     for each in dependant.dependencies:
         found += _sessions_of(each)
         if any(each.call == database.get_session for database in DATABASES):
-            found.append(Depends(each.call, scope=each.scope))
+            found.append(Dependency(each.call, scope=each.scope))
     return found
 
 
