@@ -20,6 +20,7 @@ from app.core.mail.outbox import Outbox, sending
 from app.core.secrets.port import secrets
 from tests.core.mailbox import Mailbox
 from tests.core.plugin import with_changes
+from tests.core.test_secrets import from_store
 
 MAIL = Mail(to="ada@example.com", subject="Grüße", text="Follow https://example.com/#a-token\n")
 
@@ -72,7 +73,7 @@ async def test_a_mail_arrives(settings: Settings, mailbox: Mailbox) -> None:
 async def test_an_address_that_is_changed_in_the_store_is_taken(
     settings: Settings, mailbox: Mailbox
 ) -> None:
-    with secrets.given_by(settings):
+    with secrets.given_by(from_store(settings, smtp_url="smtp://127.0.0.1:1")):
         async with sending(delivery(at(settings, "smtp://127.0.0.1:1"))):
             secrets.take_up({"SMTP_URL": SecretStr(f"smtp://127.0.0.1:{mailbox.port}")})
             await send(MAIL)

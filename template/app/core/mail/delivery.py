@@ -66,6 +66,7 @@ class _Smtp:
 
     def __init__(self, address: SecretStr, sender: str) -> None:
         self.address = address
+        self._seen = _said()
         self.sender = sender
         self.own_name = sender.rpartition("@")[2]
 
@@ -80,8 +81,9 @@ class _Smtp:
 
     def _newest(self) -> SplitResult:
         """The address as it is now: a store may have got another password."""
-        said = secrets.current("SMTP_URL") if secrets.started else None
-        return urlsplit((said or self.address).get_secret_value())
+        if (said := _said()) not in (None, self._seen):
+            self._seen = self.address = said
+        return urlsplit(self.address.get_secret_value())
 
     def _connected(self) -> smtplib.SMTP:
         server = self._newest()
@@ -101,6 +103,10 @@ class _Smtp:
             connection.close()
             raise
         return connection
+
+
+def _said() -> SecretStr | None:
+    return secrets.current("SMTP_URL") if secrets.started else None
 
 
 def _greet(connection: smtplib.SMTP, server: SplitResult) -> None:
