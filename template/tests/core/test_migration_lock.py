@@ -3,25 +3,29 @@
 import threading
 import time
 
+import pytest
 from sqlalchemy import Connection, text
 
 from app.config import Settings
+from app.core.database.flavours import postgresql
 from app.core.database.flavours.flavour import FLAVOUR
 from app.core.database.layout import DATABASES
 from tests.core.migrating import look
 from tests.core.plugin import Addresses, with_changes
 
-WAITING = text(
-    "SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-    " AND datname = current_database() AND query LIKE '%advisory_lock%'"
-)
-
 
 def test_an_index_is_made_while_others_write_and_another_migrator_waits(
-    empty_databases: Addresses, settings: Settings
+    empty_databases: Addresses, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A statement that waits for the lock would be waited for by the index."""
     of = with_changes(settings, **empty_databases)
+    waits = threading.Event()
+
+    def pause(seconds: float) -> None:
+        waits.set()
+        time.sleep(seconds)
+
+    monkeypatch.setattr(postgresql, "sleep", pause)
 
     def take_the_lock(connection: Connection) -> None:
         with FLAVOUR.migration_lock(connection, 30, 5):
@@ -35,8 +39,7 @@ def test_an_index_is_made_while_others_write_and_another_migrator_waits(
             connection.commit()
             other.start()
             connection.execution_options(isolation_level="AUTOCOMMIT")
-            while not connection.scalar(WAITING):
-                time.sleep(0.05)
+            assert waits.wait(30)
             connection.execute(text("CREATE INDEX CONCURRENTLY ix_indexed_id ON indexed (id)"))
 
     look(of, DATABASES[0], make_the_index)
