@@ -38,7 +38,7 @@ class Forwarding(Response):
         scope = request.scope
         self.method = request.method
         self.upstream = upstream
-        self.caller = name_of(scope)
+        self.caller_name = name_of(scope)
         self.target = target(scope, prefix, hidden=upstream.upstream.hidden)
         self.has_body = has_body(scope)
         self.waits = deadline.remaining()
@@ -61,7 +61,7 @@ class Forwarding(Response):
             waits=self.waits,
             signed_in=seconds_left(self.upstream.upstream),
         )
-        with self.upstream.requests.one(self.caller):
+        with self.upstream.requests.one(self.caller_name):
             async with caller.attended():
                 await self._exchange(caller, send)
         if caller.failure and not self.begun:

@@ -243,11 +243,15 @@ async def test_nor_is_it_measured_as_if_it_had(gateway: Gateway) -> None:
     """An alert looks at what has failed, and callers choose their deadlines."""
     gateway.upstream.raw = UNAVAILABLE
     name = f"hurried-{uuid4().hex}"
+
+    async def say_nothing() -> Message:
+        await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
+
     table = Upstream(url=f"http://127.0.0.1:{gateway.upstream.raw_port}", timeout=30)
     async with upstreams.connect(name, table) as hurried:
         for waits in (20.0, 60.0):
-            silent = asyncio.Event().wait
-            caller = Caller(silent, has_body=False, patience=5, waits=waits, signed_in=None)  # type: ignore[arg-type]
+            caller = Caller(say_nothing, has_body=False, patience=5, waits=waits, signed_in=None)
             async with hurried.asked("GET", "/x", CIMultiDict(), caller) as answered:
                 assert answered.status == 503
     counts = counts_of(name)
