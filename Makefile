@@ -72,13 +72,14 @@ format: $(bin)/.complete ## Mend what ruff can mend
 	@$(bin)/ruff check --fix .
 	@$(bin)/ruff format .
 
-lock: $(bin)/uv ## Pin the newest allowed versions in requirements.txt
+lock: $(bin)/.complete ## Pin the newest allowed versions in requirements.txt
 	@$(bin)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url \
 	  --no-annotate --custom-compile-command "make lock" --group dev --group services \
 	  --output-file requirements.txt
 	@$(bin)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url \
 	  --no-annotate --custom-compile-command "make lock" --group arq \
 	  --output-file requirements-arq.txt
+	@$(bin)/python -m tools.frontend_lock
 
 clean: ## Remove what the commands above have made
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

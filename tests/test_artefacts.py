@@ -470,7 +470,9 @@ def compose_faults(files: Mapping[str, bytes]) -> Iterator[str]:
     """Say which variables of Compose are listed nowhere, twice, in vain or with other defaults."""
     read = read_by_compose(files)
     of_the_service = set(re.findall(r"^#? ?(\w+)=", files[".env.example"].decode(), re.MULTILINE))
-    rows = re.findall(r"^\| `(\w+)` \| `(.*?)` \| \S", files[CONTAINERS].decode(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `(\w+)` \| (?:`(.*?)` )?\| \S", files[CONTAINERS].decode(), re.MULTILINE
+    )
     for name, default in rows:
         if name in of_the_service or name not in read:
             yield f"{name} stands in {CONTAINERS} in vain"

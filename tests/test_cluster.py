@@ -277,12 +277,12 @@ class Rendered:
     directory: Path
     kubeconfig: Path
 
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the directory of the manifests."""
         return subprocess.run(
             command,
             cwd=self.directory / PLACE,
-            env={**os.environ, "KUBECONFIG": str(self.kubeconfig)},
+            env={**os.environ, "KUBECONFIG": str(self.kubeconfig), **variables},
             capture_output=True,
             text=True,
             timeout=120,
@@ -296,13 +296,13 @@ class Rendered:
         return ran.stdout
 
     def deploy(
-        self, *arguments: str, outcome: str = "Complete"
+        self, *arguments: str, outcome: str = "Complete", **variables: str
     ) -> tuple[subprocess.CompletedProcess[str], Controllers]:
         """Deploy to production as the README says."""
         controllers = Controllers(self.cluster, DEPLOYED["project_slug"], outcome)
         controllers.start()
         try:
-            ran = self.run("./deploy.sh", "production", *arguments)
+            ran = self.run("./deploy.sh", "production", *arguments, **variables)
         finally:
             controllers.leaving.set()
             controllers.join()
@@ -330,31 +330,33 @@ def pipeline(administrator: Rendered) -> Rendered:
 def test_deploying_migrates_first(pipeline: Rendered) -> None:
     """By the pipeline's account, which may do nothing else."""
     overlay = f"registry.example.com/{DEPLOYED['project_slug']}:0.1.0"
+    pages = overlay.replace(":", "/frontend:")
     tagged, pinned = "registry.example.com/team/service:2", f"ghcr.io/service@sha256:{'a' * 64}"
 
     first, controllers = pipeline.deploy()
     assert first.returncode == 0, first.stderr
     assert controllers.images_while_migrating == [set()]
-    assert controllers.images() == {overlay}
+    assert controllers.images() == {overlay, pages}
 
-    failed, controllers = pipeline.deploy(tagged, outcome="Failed")
+    failed, controllers = pipeline.deploy(tagged, outcome="Failed", FRONTEND_IMAGE="pages:2")
     assert failed.returncode == 1
     assert "The migrations failed" in failed.stderr
     assert "forbidden" not in failed.stderr
-    assert controllers.images() == {overlay}
+    assert controllers.images() == {overlay, pages}
 
-    second, controllers = pipeline.deploy(tagged)
+    second, controllers = pipeline.deploy(tagged, FRONTEND_IMAGE="pages:2")
     assert second.returncode == 0, second.stderr
-    assert controllers.images_while_migrating == [{overlay}]
-    assert controllers.images() == {tagged}
+    assert controllers.images_while_migrating == [{overlay, pages}]
+    assert controllers.images() == {tagged, "pages:2"}
 
-    other, controllers = pipeline.deploy(pinned, "without-migrations")
+    other, controllers = pipeline.deploy(pinned, "without-migrations", FRONTEND_IMAGE="pages:1")
     assert other.returncode == 0, other.stderr
     assert controllers.images_while_migrating == []
-    assert controllers.images() == {pinned}
+    assert controllers.images() == {pinned, "pages:1"}
     assert not list((pipeline.directory / PLACE / "overlays").glob("deploying-*"))
 
-    assert "deployment.apps/api" in pipeline.done("kubectl", "get", "deployments", "--output=name")
+    deployments = pipeline.done("kubectl", "get", "deployments", "--output=name")
+    assert {"deployment.apps/api", "deployment.apps/frontend"} <= set(deployments.split())
     # Nobody here makes the ReplicaSets that it would return to.
     returned = pipeline.run("kubectl", "rollout", "undo", "deployment/api")
     assert "no rollout history found" in returned.stderr

@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import socket
+import string
 import subprocess
 import sys
 import time
@@ -62,6 +63,12 @@ PATIENCE = 90.0
 
 LARGEST_IMAGE = 250_000_000
 """Bytes of an image with its base (the official python:3.13-slim has some 125 million of them)."""
+
+LARGEST_FRONTEND = 400_000_000
+"""Bytes of the image of a frontend with its base (node:22-slim has some 230 million of them)."""
+
+API_READY = "It is ready."
+"""What the first page of a frontend says when it reaches the API."""
 
 VAULT_IMAGE = """\
 FROM debian:13-slim
@@ -145,8 +152,8 @@ class Stack:
         """Leave nothing behind: no container, network, volume or image."""
         down = ("--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout=1")
         self.compose(*down, check=False)
-        for tag in ("local", "dev"):
-            name = f"{self.answers['project_slug']}:{tag}"
+        for suffix in (":local", ":dev", "-frontend:local"):
+            name = f"{self.answers['project_slug']}{suffix}"
             try:
                 self.engine.images.remove(name, force=True)
             except ImageNotFound:
@@ -185,7 +192,7 @@ def free_port_base() -> int:
     tests.
     """
     for base in random.sample(range(26_000, 32_000, 100), 60):
-        if all(is_free(base + each) for each in (10, 20, 21, 30, 40, *range(50, 60))):
+        if all(is_free(base + each) for each in (0, 10, 20, 21, 30, 40, *range(50, 60))):
             return base
     raise RuntimeError("no free ports")
 
@@ -200,12 +207,14 @@ def need_base_images(
     engine: docker.DockerClient, directory: Path, answers: Mapping[str, Any]
 ) -> None:
     """Skip, and name the image, when one is neither here nor can be pulled."""
-    dockerfile = (directory / "docker/Dockerfile").read_text("utf-8")
-    arguments = dict(re.findall(r"^ARG (\w+)=(.+)$", dockerfile, re.MULTILINE))
-    names = {
-        re.sub(r"\$\{(\w+)\}", lambda match: arguments[match[1]], name)
-        for name in re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)
-    }
+    names: set[str] = set()
+    for path in directory.glob("docker/Dockerfile*"):
+        dockerfile = path.read_text("utf-8")
+        arguments = dict(re.findall(r"^ARG (\w+)=(.+)$", dockerfile, re.MULTILINE))
+        names |= {
+            string.Template(name).substitute(arguments)
+            for name in re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)
+        }
     for file in ("postgresql", "mysql", "redis"):
         path = directory / f"docker/compose/{file}.yml"
         services = yaml.safe_load(path.read_text("utf-8"))["services"] if path.exists() else {}
@@ -274,6 +283,8 @@ def test_compose_starts_a_service_that_keeps_its_data(
             assert stack.get(path).status_code == 200, path
         assert exit_code(stack.container("migrate")) == 0
         assert_confined(stack.container("api"))
+        if stack.answers["frontend"] != "none":
+            assert_has_frontend(stack, figure)
         made = httpx2.post(f"{stack.url}/api/v1/projects", json={"name": "Kept"}, timeout=10)
         if stack.answers["auth"] != "none":
             assert made.status_code == 401
@@ -285,6 +296,23 @@ def test_compose_starts_a_service_that_keeps_its_data(
                 pass
             assert stack.get("/ready").status_code == 200
         assert_stops_when_told(stack.container("api"))
+
+
+def assert_has_frontend(stack: Stack, figure: Figure) -> None:
+    """It is served beside the API, which it reaches, and has as few rights."""
+    assert_confined(stack.container("frontend"))
+    slug = stack.answers["project_slug"]
+    size = stack.engine.images.get(f"{slug}-frontend:local").attrs["Size"]
+    figure(f"image of the frontend: {size / 1e6:.0f} MB")
+    assert size < LARGEST_FRONTEND
+    url = f"http://127.0.0.1:{stack.answers['ports']['frontend']}"
+    assert httpx2.get(f"{url}/health", timeout=10).json() == {"status": "ok"}
+    page = httpx2.get(url, timeout=10, follow_redirects=True)
+    assert page.status_code == 200
+    assert API_READY in page.text
+    assert stack.container("frontend").id not in {
+        each.id for each in stack.engine.networks.get(f"{slug}_back").containers
+    }
 
 
 def assert_keeps(stack: Stack, path: str) -> None:

@@ -4,7 +4,6 @@ import ast
 import json
 import re
 import shutil
-import stat
 import subprocess
 import sys
 import tomllib
@@ -18,7 +17,7 @@ import pytest
 from tests.support.answers import Resolver
 from tests.support.matrix import Matrix
 from tests.support.render import Renderer
-from tests.support.runs import environment, python
+from tests.support.runs import environment, python, with_own_programs
 from tests.support.template import ROOT, Answers, Template
 from tests.support.worktree import IDENTITY
 from tools.reference import DIRECTORY, Reference, shown
@@ -35,6 +34,8 @@ TUTORIAL = DOCS / "tutorial.md"
 HERE = "tests/test_docs.py::test_the_tutorial_is_followed"
 COMMANDS = "tests/test_commands.py"
 CONTAINERS = "tests/test_containers.py"
+FRONTEND = "tests/test_frontend.py"
+USED = f"{FRONTEND}::test_a_frontend_checks_itself_and_is_used"
 ENCRYPTION = "template/tests/core/encryption"
 STARTS = f"{COMMANDS}::test_service_starts_stops_and_finds_its_data_again"
 KEEPS = f"{CONTAINERS}::test_compose_starts_a_service_that_keeps_its_data"
@@ -82,6 +83,13 @@ KNOWN = (
     ),
     Command(r"cd \S+|git (init|add --all|commit --message \"[^\"]+\")", HERE, '"sh", "-euc"'),
     Command(r'make migrate m="[^"]+"|make test ARGS="[^"]+"', HERE, '"sh", "-euc"'),
+    Command(
+        r"make frontend",
+        f"{FRONTEND}::test_make_serves_it_with_hot_reload",
+        '"make", "frontend", f"PORT',
+    ),
+    Command(r"make frontend-check", USED, '"make", "frontend-check"'),
+    Command(r"make frontend-e2e", USED, '"make", "frontend-e2e"'),
     Command(r"make (up|down)", KEEPS, 'stack.compose("up", "--wait"'),
     Command(r"make (backup|restore from=\S+)", KEEPS, '"app.core.backup", *arguments'),
     Command(
@@ -299,7 +307,7 @@ def test_targets_of_make_exist() -> None:
     }
     for page in PAGES:
         for command in commands(page.read_text("utf-8")):
-            for target in re.findall(r"^make ([a-z-]+)", command):
+            for target in re.findall(r"^make ([a-z0-9-]+)", command):
                 assert re.search(rf"^{target}:", makefiles[target == "service"], re.MULTILINE), (
                     page,
                     command,
@@ -344,7 +352,8 @@ def nowhere(text: str) -> list[str]:
         if SERVICE.listed(path) is None and not any(each.startswith(path) for each in sources)
     ]
     known = (DIRECTORY / "variables.md").read_text("utf-8")
-    known += TEMPLATE.read("deploy/pipeline/README.md.jinja") + TEMPLATE.read("Makefile.jinja")
+    for file in ("Makefile", "deploy/pipeline/README.md", "frontend/README.md"):
+        known += TEMPLATE.read(f"{file}.jinja")
     for name in set(re.findall(r"`([A-Z]+(?:_[A-Z0-9]+)+)\b", text)):
         generic = name.replace("BYBIT_API", "NAME_API")
         if not re.search(rf"\b{generic}\b", known):
@@ -373,15 +382,7 @@ def test_python_of_the_pages_is_python() -> None:
 def service(tmp_path: Path) -> Path:
     """The smallest service, with these tests' own packages in the place of its `.venv`."""
     answers = Resolver(TEMPLATE).resolve({"preset": "minimal"})
-    directory = SERVICE.write(SERVICE.tree(answers), tmp_path / "my-service")
-    programs = directory / ".venv/bin"
-    programs.mkdir(parents=True)
-    for name, arguments in {"python": "", "ruff": "-m ruff"}.items():
-        program = programs / name
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments} "$@"\n', "utf-8")
-        program.chmod(stat.S_IRWXU)
-    (directory / ".venv/.ready").touch()
-    return directory
+    return with_own_programs(SERVICE.write(SERVICE.tree(answers), tmp_path / "my-service"))
 
 
 def test_the_tutorial_is_followed(service: Path) -> None:

@@ -102,7 +102,7 @@ def test_targets_give_what_is_read_and_all_that_is_needed(name: str, tmp_path: P
     _, files = tree(**{**DEPLOYED[name], "deploy": "render"})
     document = yaml.safe_load(files[BLUEPRINT])
     service = Deployed(files, tmp_path / "service", tmp_path / "master.key")
-    parts = render.services(document, "web", "worker")
+    parts = of_the_image(document, "web", "worker")
     rendered = [service.environment(part, document) for part in parts]
     composed = containers(files)
     read = service.read(*rendered, composed)
@@ -120,7 +120,7 @@ def test_each_target_asks_for_what_the_other_one_asks_for(name: str) -> None:
     """A value with a default is not missed by the start, but by whoever runs the service."""
     _, files = tree(**{**DEPLOYED[name], "deploy": "render"})
     document = yaml.safe_load(files[BLUEPRINT])
-    [web] = render.services(document, "web")
+    [web] = of_the_image(document, "web")
     _, files = tree(**{**DEPLOYED[name], "deploy": "kubernetes"})
     paths = ("overlays/production/settings.env", "secrets.env.example")
     written = {
@@ -136,13 +136,40 @@ def test_each_target_asks_for_what_the_other_one_asks_for(name: str) -> None:
     assert written - given - ONLY_KUBERNETES == set(), "not asked for on Render"
 
 
+@pytest.mark.parametrize("auth", TEMPLATE.questions["auth"].choices)
+def test_each_target_gives_the_frontend_the_same(auth: str) -> None:
+    given = {"preset": "platform", "auth": auth}
+    _, files = tree(**given, deploy="render")
+    document = yaml.safe_load(files[BLUEPRINT])
+    [frontend] = [each for each in document["services"] if each["name"].endswith("-frontend")]
+    assert files.keys() >= {frontend["dockerfilePath"].removeprefix("./")}
+    on_render = render.keys(frontend, document)
+    environment = render.environment(frontend, document, dict.fromkeys(on_render, "typed"))
+    assert {environment[name] for name in ("API_URL", "FRONTEND_URL")} == {
+        render.PROVIDED["RENDER_EXTERNAL_URL"]
+    }
+    composed = yaml.safe_load(files["docker/compose/frontend.yml"])["services"]["frontend"]
+    _, files = tree(**given, deploy="kubernetes")
+    written = {"API_URL"}
+    for path in ("overlays/production/frontend.env", "frontend-secrets.env.example"):
+        text = files.get(f"deploy/kubernetes/{path}", b"").decode()
+        written |= set(VARIABLE.findall(text))
+    assert on_render == written == composed["environment"].keys()
+
+
+def of_the_image(document: Mapping[str, Any], *types: str) -> list[Mapping[str, Any]]:
+    """Give the services of some types that run the service's own image."""
+    own = "./docker/Dockerfile"
+    return [each for each in render.services(document, *types) if each.get("dockerfilePath") == own]
+
+
 def containers(files: Tree) -> dict[str, str]:
     """Give what compose gives the containers of the service's own image, when .env says nothing."""
     slug = yaml.safe_load(files["docker-compose.yml"])["name"]
     given: dict[str, str] = {}
     for path in filter(COMPOSE.fullmatch, files):
         for container in (yaml.safe_load(files[path]).get("services") or {}).values():
-            if str(container.get("image", slug)).startswith(slug):
+            if str(container.get("image", slug)).partition(":")[0] == slug:
                 given |= container.get("environment") or {}
     return {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for name, value in given.items()}
 

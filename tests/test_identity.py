@@ -12,10 +12,10 @@ import jwt
 import pytest
 
 from tests.support.answers import Resolver
+from tests.support.node import NotAvailableError
 from tests.support.openid import (
     AUDIENCE,
     OTHER_AUDIENCE,
-    NotAvailableError,
     Provider,
     openid_provider,
 )

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ RICH: dict[str, Answers] = {
         "auth": "local",
         "encryption": True,
         "external_api": "bybit",
+        "frontend": "nextjs",
         "gateway": True,
         "tenancy": True,
         "tracing": True,
@@ -64,7 +66,14 @@ RICH: dict[str, Answers] = {
         "worker": "taskiq",
     },
     "sqlite": {"database": "sqlite", "vault": True, "worker": "celery", "encryption": True},
-    "mysql": {"database": "mysql", "databases": "dual", "worker": "arq", "encryption": True},
+    "mysql": {
+        "auth": "oidc",
+        "database": "mysql",
+        "databases": "dual",
+        "encryption": True,
+        "frontend": "nextjs",
+        "worker": "arq",
+    },
 }
 """Services that together have every component."""
 
@@ -109,6 +118,17 @@ def test_components_fit_together(database: str) -> None:
     assert not wrong
 
 
+@pytest.mark.parametrize("auth", TEMPLATE.questions["auth"].choices)
+@pytest.mark.parametrize(
+    "given", [{"preset": "platform"}, {"database": "sqlite", "vault": True}], ids=["usual", "alone"]
+)
+def test_frontend_fits_whoever_signs_in(auth: str, given: Answers) -> None:
+    answers = SERVICES.resolve({**given, "auth": auth, "frontend": "nextjs"})
+    for overlay in SERVICES.built(answers):
+        assert not everything_wrong(overlay), overlay.name
+        assert not list(schema_faults(overlay.manifests.objects))
+
+
 def test_every_pair_of_answers_fits() -> None:
     wrong: dict[Any, list[str]] = {}
     distinct: dict[str, Object] = {}
@@ -142,6 +162,12 @@ def _found(manifests: Manifests, kind: str, name: str) -> Object:
     found = manifests.find(kind, name)
     assert found is not None, f"no {kind} {name}"
     return found
+
+
+def settings_of(manifests: Manifests, of: str = "settings") -> Any:
+    """Give the settings of the service, or of the frontend."""
+    maps = (each for each in manifests.of("ConfigMap") if f"{of}-" in each["metadata"]["name"])
+    return next(each for each in maps if each["metadata"]["name"].startswith(of))
 
 
 def _put(place: Any, key: Any, value: Any) -> None:
@@ -236,7 +262,8 @@ BREAKS: tuple[Break, ...] = (
     *(
         (references.references_exist, "mysql", lambda it, each=each: it.objects.remove(each(it)))
         for each in (
-            lambda it: the(it, "ConfigMap"),
+            settings_of,
+            lambda it: settings_of(it, "frontend-settings"),
             lambda it: next(
                 secret
                 for secret in it.of("Secret")
@@ -268,7 +295,7 @@ BREAKS: tuple[Break, ...] = (
     (
         references.what_is_made_is_used,
         "postgresql",
-        lambda it: _put(the(it, "ConfigMap")["metadata"], "name", "settings-of-others"),
+        lambda it: _put(settings_of(it)["metadata"], "name", "settings-of-others"),
     ),
     (
         references.targets_exist,
@@ -306,6 +333,11 @@ BREAKS: tuple[Break, ...] = (
         references.images_are_chosen,
         "postgresql",
         lambda it: _put(container(it), "image", "service"),
+    ),
+    (
+        references.images_are_chosen,
+        "postgresql",
+        lambda it: _put(container(it, "frontend"), "image", "frontend:1"),
     ),
     (
         references.pods_are_confined,
@@ -348,6 +380,11 @@ BREAKS: tuple[Break, ...] = (
         lambda it: container(it).pop("lifecycle"),
     ),
     (
+        references.leaving_has_time,
+        "postgresql",
+        lambda it: container(it, "frontend").pop("lifecycle"),
+    ),
+    (
         references.probes_ask_the_right_paths,
         "postgresql",
         lambda it: _put(container(it)["livenessProbe"]["httpGet"], "path", "/ready"),
@@ -356,6 +393,11 @@ BREAKS: tuple[Break, ...] = (
         references.probes_ask_the_right_paths,
         "postgresql",
         lambda it: container(it, "worker").pop("livenessProbe"),
+    ),
+    (
+        references.probes_ask_the_right_paths,
+        "postgresql",
+        lambda it: _put(container(it, "frontend")["readinessProbe"]["httpGet"], "path", "/"),
     ),
     (
         references.roll_out_keeps_serving,
@@ -379,12 +421,47 @@ BREAKS: tuple[Break, ...] = (
     (
         references.ingress_shows_the_public_only,
         "postgresql",
-        lambda it: _put(the(it, "ConfigMap")["data"], "ALLOWED_HOSTS", "other.example.com"),
+        lambda it: _put(settings_of(it)["data"], "ALLOWED_HOSTS", "other.example.com"),
     ),
     (
         references.environment_is_read,
         "postgresql",
-        lambda it: _put(the(it, "ConfigMap")["data"], "DATABSE_URL", "x"),
+        lambda it: _put(settings_of(it)["data"], "DATABSE_URL", "x"),
+    ),
+    (
+        references.environment_is_read,
+        "postgresql",
+        lambda it: container(it, "frontend").update(envFrom=container(it)["envFrom"]),
+    ),
+    (
+        references.frontend_reaches_the_api,
+        "postgresql",
+        lambda it: _put(settings_of(it, "frontend-settings")["data"], "API_URL", "http://web"),
+    ),
+    (
+        references.frontend_reaches_the_api,
+        "postgresql",
+        lambda it: _put(settings_of(it, "frontend-settings")["data"], "API_URL", "http://api:1"),
+    ),
+    (
+        references.frontend_reaches_the_api,
+        "postgresql",
+        lambda it: _put(settings_of(it)["data"], "ALLOWED_HOSTS", "api.example.com"),
+    ),
+    *(
+        (
+            references.frontend_reaches_the_api,
+            "postgresql",
+            lambda it, name=name: _without(it, "NetworkPolicy", name),
+        )
+        for name in ("from-frontend", "to-api")
+    ),
+    (
+        references.frontend_reaches_the_api,
+        "postgresql",
+        lambda it: _found(it, "NetworkPolicy", "to-api")["spec"].update(
+            podSelector={}, egress=[{"to": [{"podSelector": {}}]}]
+        ),
     ),
     (
         references.databases_are_given,
@@ -394,7 +471,7 @@ BREAKS: tuple[Break, ...] = (
     (
         references.databases_are_given,
         "postgresql",
-        lambda it: _put(the(it, "ConfigMap")["data"], "MIGRATION_DATABASE_URL", "x"),
+        lambda it: _put(settings_of(it)["data"], "MIGRATION_DATABASE_URL", "x"),
     ),
     (
         references.egress_is_allowed,
@@ -405,6 +482,11 @@ BREAKS: tuple[Break, ...] = (
         references.egress_is_allowed,
         "postgresql",
         lambda it: _without(it, "NetworkPolicy", "to-vault"),
+    ),
+    (
+        references.egress_is_allowed,
+        "mysql",
+        lambda it: _without(it, "NetworkPolicy", "to-provider"),
     ),
 )
 
@@ -530,13 +612,20 @@ def judge(schema: Path, objects: list[Object], directory: Path) -> subprocess.Co
     )
 
 
-def test_secrets_are_never_committed(tmp_path: Path) -> None:
-    answers = SERVICES.resolve(RICH["postgresql"])
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("postgresql", ("migration.env", "master-key", "secrets.env")),
+        ("mysql", ("frontend-secrets.env", "master-key", "secrets.env")),
+    ],
+)
+def test_secrets_are_never_committed(name: str, names: tuple[str, ...], tmp_path: Path) -> None:
+    answers = SERVICES.resolve(RICH[name])
     RENDERER.write(RENDERER.tree(answers), tmp_path)
     shared = {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()}
     supply_secrets(tmp_path)
     place = Path(PLACE, "overlays/production")
-    secret = {place / name for name in ("migration.env", "master-key", "secrets.env")}
+    secret = {place / each for each in names}
     (tmp_path / place / "secrets.env").touch()
     subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
     listed = subprocess.run(
@@ -575,7 +664,9 @@ def test_what_cannot_be_deployed_is_told_in_one_line(tmp_path: Path) -> None:
     assert "\nSECRET_KEY=\n" in example
     (place / "overlays/staging/secrets.env").write_text(example)
     for arguments, said in REFUSED.items():
-        command = ["sh", str(place / "deploy.sh"), *arguments]
+        variables = [each for each in arguments if "=" in each]
+        rest = [each for each in arguments if each not in variables]
+        command = ["env", *variables, "sh", str(place / "deploy.sh"), *rest]
         ran = subprocess.run(command, capture_output=True, text=True, check=False)
         assert ran.returncode == 1, arguments
         assert re.fullmatch(f"{said}\n", ran.stderr), arguments
@@ -593,8 +684,156 @@ REFUSED = {
     ("production", "registry:5000/service"): untagged("registry:5000/service"),
     ("production", "registry/service:"): untagged("registry/service:"),
     ("production", "service:1", "without"): "without: with-migrations or without-migrations",
+    ("FRONTEND_IMAGE=registry:5000/web", "production"): untagged("registry:5000/web"),
+    ("FRONTEND_IMAGE=web:", "production", "service:1"): untagged("web:"),
 }
-"""How deploy.sh is called, and what it says."""
+"""How deploy.sh is called, after what it finds in the environment, and what it says."""
+
+KUBECTL = """\
+#!/bin/sh
+case "$1 $2" in
+  "kustomize "*) exec {kustomize} "$2" ;;
+  "get namespace") echo namespace/service ;;
+  "get job") echo Complete ;;
+  "apply --filename") cp "$3" "{made}/$(ls {made} | wc -l).yaml"; echo "apply $5" >> {calls} ;;
+  *) echo "$*" >> {calls} ;;
+esac
+"""
+"""Stands in for kubectl, and keeps what is applied."""
+
+CHOSEN = "registry.example.com/my-service"
+"""Where the images of production are, as its overlay says it."""
+
+DIGEST = f"sha256:{'a' * 64}"
+NAMED: dict[str, tuple[tuple[str, ...], str, str]] = {
+    "neither": ((), f"{CHOSEN}:0.1.0", f"{CHOSEN}/frontend:0.1.0"),
+    "the API's": (("service:2",), "service:2", f"{CHOSEN}/frontend:0.1.0"),
+    "the frontend's": (("FRONTEND_IMAGE=team/web:3",), f"{CHOSEN}:0.1.0", "team/web:3"),
+    "both": (
+        (f"FRONTEND_IMAGE=r:5000/web@{DIGEST}", f"r:5000/api@{DIGEST}"),
+        f"r:5000/api@{DIGEST}",
+        f"r:5000/web@{DIGEST}",
+    ),
+    "both, going back": (
+        ("FRONTEND_IMAGE=web:1", "service:1", "without-migrations"),
+        "service:1",
+        "web:1",
+    ),
+}
+"""Which images are named, and which then run: the API's and the frontend's."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A rendered service, and a stand-in for kubectl.
+
+    Attributes:
+        place: of the manifests.
+        bin: where the stand-in is.
+        calls: what it was asked for.
+        made: what was applied, in files.
+    """
+
+    place: Path
+    bin: Path
+    calls: Path
+    made: Path
+
+    def deploy(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Deploy production; what has `=` in it is a variable."""
+        variables = [each for each in arguments if "=" in each]
+        rest = [each for each in arguments if each not in variables]
+        return subprocess.run(
+            ["env", *variables, "sh", str(self.place / "deploy.sh"), "production", *rest],
+            env={"PATH": f"{self.bin}:/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def applied(self) -> list[Manifests]:
+        """Give what was applied, each time."""
+        files = sorted(self.made.iterdir())
+        return [
+            Manifests(filter(None, yaml.safe_load_all(file.read_text("utf-8"))), {})
+            for file in files
+        ]
+
+
+def staged(given: Answers, directory: Path) -> Stage:
+    """Render a service, with secrets, and put a stand-in for kubectl beside it."""
+    place = RENDERER.write(RENDERER.tree(SERVICES.resolve(given)), directory) / PLACE
+    supply_secrets(directory)
+    stage = Stage(place, directory / "bin", directory / "calls", directory / "made")
+    stage.made.mkdir()
+    stage.bin.mkdir()
+    kubectl = stage.bin / "kubectl"
+    text = KUBECTL.format(kustomize=" ".join(kustomize()), calls=stage.calls, made=stage.made)
+    kubectl.write_text(text, "utf-8")
+    kubectl.chmod(0o755)
+    return stage
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_each_image_takes_its_own_place(name: str, tmp_path: Path) -> None:
+    arguments, api, frontend = NAMED[name]
+    stage = staged({"preset": "platform"}, tmp_path)
+    ran = stage.deploy(*arguments)
+    assert ran.returncode == 0, ran.stderr
+    for manifests in stage.applied():
+        of_the_api = {container(manifests, each)["image"] for each in ("api", "worker")}
+        of_the_api.add(pod(manifests, "Job", "migrate")["containers"][0]["image"])
+        assert of_the_api == {api}
+        assert container(manifests, "frontend")["image"] == frontend
+    calls = stage.calls.read_text("utf-8").splitlines()
+    migrates = [call for call in calls if call.endswith("=migrate")]
+    assert bool(migrates) == ("without-migrations" not in arguments)
+    *_, rolled_out, waited_for = calls
+    assert rolled_out == "apply app.kubernetes.io/component in (api, worker, frontend)"
+    assert waited_for.startswith("rollout status deployment ")
+    assert "(api, worker, frontend)" in waited_for
+    assert "notin (api, worker, frontend, migrate)" in calls[0]
+
+
+def test_images_stand_in_any_order(tmp_path: Path) -> None:
+    """As `kustomize edit set image` writes them, for example."""
+    stage = staged({"preset": "platform"}, tmp_path)
+    file = stage.place / "overlays/production/kustomization.yaml"
+    document = yaml.safe_load(file.read_text("utf-8"))
+    document["images"] = [
+        {"digest": DIGEST, "newName": "team/web", "name": "frontend"},
+        {"newTag": "1", "newName": "team/api", "name": "service"},
+    ]
+    file.write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
+    assert stage.deploy("service:2").returncode == 0
+    [*_, manifests] = stage.applied()
+    assert container(manifests)["image"] == "service:2"
+    assert container(manifests, "frontend")["image"] == f"team/web@{DIGEST}"
+
+    without_name = [{"name": "service", "newTag": "1"}, document["images"][0]]
+    file.write_text(yaml.safe_dump({**document, "images": without_name}, sort_keys=False), "utf-8")
+    ran = stage.deploy("service:2")
+    assert ran.returncode == 1
+    assert "has no image service" in ran.stderr
+
+    document["images"][0]["newName"] = "team/api"
+    file.write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
+    ran = stage.deploy("service:2")
+    assert ran.returncode == 1
+    assert "service and frontend one newName" in ran.stderr
+
+
+def test_frontend_that_is_not_there_is_not_deployed(tmp_path: Path) -> None:
+    stage = staged({"preset": "platform", "frontend": "none"}, tmp_path)
+    ran = stage.deploy("FRONTEND_IMAGE=web:1")
+    assert ran.returncode == 1
+    assert ran.stderr == "The overlay production has no image frontend that web:1 could replace\n"
+    assert not stage.calls.exists()
+    assert stage.deploy("service:2").returncode == 0
+    [*_, manifests] = stage.applied()
+    assert container(manifests)["image"] == "service:2"
+    assert manifests.find("Deployment", "frontend") is None
 
 
 @contextmanager
@@ -712,6 +951,7 @@ STARTS: dict[str, Answers] = {
     "tenants": {"tenancy": True, "auth": "clerk", "encryption": True},
     "supabase": {"auth": "supabase", "worker": "arq", "external_api": "bybit"},
     "oidc": {"auth": "oidc", "database": "mysql"},
+    "openid": {"auth": "oidc", "frontend": "nextjs"},
     "open": {"auth": "none", "database": "sqlite", "databases": "dual", "worker": "celery"},
 }
 

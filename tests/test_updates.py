@@ -171,16 +171,34 @@ def test_an_answer_is_flipped_and_flipped_back(
     for edit in EDITS.values():
         edit(replay.directory)
     replay.commit()
+    there, gone = set(replay.tree), set[str]()
     for number, value in enumerate(values):
         replay.update(**{name: value})
         assert replay.conflicts() == [], value
         assert replay.answers[name] == value
         answers = Resolver(owner.renderer.template).resolve(replay.answers)
-        expected = owner.expected(before, answers)
-        place = tmp_path / f"expected{number}"
-        assert differences(replay.tree, after(expected, EDITS.values(), place)) == [], value
+        fresh = owner.expected(before, answers)
+        expected = dict(after(fresh, EDITS.values(), tmp_path / f"expected{number}"))
+        # What went with its piece comes back as new.
+        expected |= {path: fresh[path] for path in gone & fresh.keys()}
+        assert differences(replay.tree, expected) == [], value
+        gone |= there - expected.keys()
         assert name in FOLLOWED_BY_ITS_OWNER or unresolved(replay.tree) == [], value
         replay.commit()
+
+
+def test_an_update_adds_no_frontend(history: History, tmp_path: Path) -> None:
+    """A service that was never asked goes on as it is, whatever its preset means today."""
+    given = {"preset": "platform"}
+    replay = Replay.of(history, NEWEST, {**given, "frontend": "none"}, tmp_path / "service")
+    before, answers = replay.tree, replay.directory / ANSWERS_FILE
+    recorded = answers.read_text("utf-8")
+    answers.write_text(recorded.replace("frontend: none\n", ""), "utf-8")
+    replay.commit()
+    assert "frontend" not in replay.answers
+    replay.update()
+    assert replay.tree == before
+    assert Replay.of(history, NEWEST, given, tmp_path / "new").answers["frontend"] == "nextjs"
 
 
 def test_data_outlives_every_switch(history: History, tmp_path: Path, place: Path) -> None:
@@ -344,7 +362,7 @@ def test_a_conflict_is_seen(history: History, tmp_path: Path) -> None:
 
 
 def test_edits_are_edits(owner: Owner, tmp_path: Path) -> None:
-    tree = dict(owner.renderer.tree(MATRIX.resolver.resolve({"preset": "standard"})))
+    tree = dict(owner.renderer.tree(MATRIX.resolver.resolve({"preset": "platform"})))
     places = (tmp_path / f"edit{number}" for number in itertools.count())
     for name, edit in EDITS.items():
         assert differences(after(tree, [edit], next(places)), tree), name

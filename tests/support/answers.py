@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from tests.support.template import Answers, Question, Template
+from tests.support.template import ANSWERS_FILE, Answers, Question, Template
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The fast one, where PyYAML was built with it."""
@@ -29,6 +29,9 @@ CASTS: Mapping[str, Callable[[Any], Any]] = {
 
 ACTIVE = "active"
 """The computed question that names the pieces that are on."""
+
+ANEW = {"_copier_conf": {"dst_path": "/nowhere", "answers_file": ANSWERS_FILE}}
+"""What Copier says of itself to questions, where nothing was rendered before."""
 
 
 class Resolver:
@@ -99,5 +102,5 @@ class Resolver:
         key = (text, *(repr(answers[name]) for name in names))
         if key not in self._evaluated:
             context = {name: answers[name] for name in names}
-            self._evaluated[key] = self._compiled(text).render(context)
+            self._evaluated[key] = self._compiled(text).render(ANEW, **context)
         return self._evaluated[key]

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from jinja2 import nodes
+from pathspec import GitIgnoreSpec
 
 from tests.support.matrix import Matrix
 from tests.support.requirements import dependencies, normalised
@@ -135,9 +136,7 @@ def questions_are_read(template: Template) -> Iterator[str]:
             break
         read |= behind
     for name in template.questions.keys() - read - {"active"}:
-        # A question with one choice decides nothing yet: it keeps a name that was promised.
-        if len(template.questions[name].choices) != 1:
-            yield f"nobody reads {name}"
+        yield f"nobody reads {name}"
 
 
 def conditions_are_plain(template: Template) -> Iterator[str]:
@@ -190,16 +189,23 @@ def files_reach_git(template: Template) -> Iterator[str]:
             yield f"git ignores {path}"
 
 
+WHOLE = {"external_api", "nextjs"}
+"""Pieces whose files are their user's as soon as they are there."""
+
+
 def once_files_are_unconditional(template: Template) -> Iterator[str]:
-    """`_skip_if_exists` names files that every service has, or all in a directory of the user."""
+    """`_skip_if_exists` names files that every service has, or every service with a piece.
+
+    Those of a piece go with it, and come back with it as new.
+    """
     rendered = {rendered_name(name) for name in template.files}
     for path in template.settings["skip_if_exists"]:
-        if path.endswith("/*") and any(name.startswith(path[1:-1]) for name in rendered):
-            continue
-        if not path.startswith("/") or path[1:] not in rendered:
+        named = list(GitIgnoreSpec.from_lines([path]).match_files(rendered))
+        if not path.startswith("/") or not named:
             yield f"_skip_if_exists: {path} does not exist in the template"
-        elif owner := template.owner(path[1:]):
-            yield f"_skip_if_exists: {path} belongs to the piece {owner.name}"
+        owners = {owner.name for each in named if (owner := template.owner(each))}
+        for name in owners - WHOLE:
+            yield f"_skip_if_exists: {path} belongs to the piece {name}"
 
 
 def reserved_names_are_complete(template: Template) -> Iterator[str]:

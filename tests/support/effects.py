@@ -17,6 +17,9 @@ POLICIES = {
     "mysql": "to-database",
     "redis": "to-redis",
     "gateway": "to-upstreams",
+    "nextjs": "from-frontend",
+    "kubernetes_nextjs": "to-api",
+    "kubernetes_nextjs_provider": "to-provider",
     "vault": "to-vault",
     "monitoring": "from-prometheus",
     "monitored_worker": "from-prometheus-to-workers",
@@ -41,6 +44,12 @@ HOSTS = {
     "staging": ["api.staging.example.com"],
     "production": ["api.example.com"],
 }
+PAGES = {
+    "development": "http://localhost:3000",
+    "staging": "https://app.staging.example.com",
+    "production": "https://app.example.com",
+}
+SECRETS_OF_THE_FRONTEND = {"clerk": "CLERK_SECRET_KEY", "oidc": "OIDC_CLIENT_SECRET"}
 TOKEN = "/var/run/secrets/vault/token"  # noqa: S105
 MASTER_KEY = "/etc/secrets/master-key"
 
@@ -49,6 +58,7 @@ def missing(overlay: Overlay) -> Iterator[str]:
     """Say which of the expected effects are not there."""
     yield from _everywhere(overlay)
     yield from _of_the_database(overlay)
+    yield from _of_the_frontend(overlay)
     yield from _servers(overlay) if overlay.name == "development" else _deployed(overlay)
 
 
@@ -76,19 +86,54 @@ def _everywhere(overlay: Overlay) -> Iterator[str]:
     hosts = [
         rule["host"]
         for ingress in overlay.manifests.of("Ingress")
+        if ingress["metadata"]["name"] == "api"
         for rule in ingress["spec"]["rules"]
     ]
     if hosts != HOSTS[overlay.name]:
         yield f"the Ingress answers for {hosts}"
 
 
+def _of_the_frontend(overlay: Overlay) -> Iterator[str]:
+    manifests, on = overlay.manifests, "nextjs" in overlay.active
+    kinds = ["Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget"]
+    kinds += [] if overlay.name == "development" else ["Ingress"]
+    for kind in ("Ingress", *kinds):
+        if (manifests.find(kind, "frontend") is not None) != (on and kind in kinds):
+            yield f"{kind} frontend is {'not ' * on}there"
+    policy = manifests.find("NetworkPolicy", "from-ingress")
+    if policy is None or bool(_selected(overlay, policy) & {"frontend"}) != on:
+        yield "the ingress controller and the frontend"
+    for workload in manifests.workloads:
+        if workload.component != "frontend":
+            continue
+        given, [container] = overlay.settings(workload), workload.containers
+        if given.get("FRONTEND_URL") != PAGES[overlay.name]:
+            yield f"the frontend thinks that it is at {given.get('FRONTEND_URL')}"
+        wanted = {SECRETS_OF_THE_FRONTEND.get(overlay.answers["auth"])} - {None}
+        if _secrets(overlay, workload) != wanted:
+            yield f"the frontend has the secrets {sorted(_secrets(overlay, workload))}"
+        if _mounts(container) != {"/tmp", "/srv/.next/cache"}:  # noqa: S108
+            yield f"the frontend may write to {sorted(_mounts(container))}"
+        address = urlsplit(PAGES[overlay.name])
+        ingress = manifests.find("Ingress", "frontend")
+        if ingress and [rule["host"] for rule in ingress["spec"]["rules"]] != [address.hostname]:
+            yield "the Ingress of the frontend has another host than FRONTEND_URL"
+
+
+def _selected(overlay: Overlay, policy: Any) -> set[str]:
+    return {each.component for each in overlay.manifests.selected(policy["spec"]["podSelector"])}
+
+
 def _of_the_database(overlay: Overlay) -> Iterator[str]:
-    kinds = {each["kind"] for each in overlay.manifests.objects}
+    service = [each for each in overlay.manifests.objects if not _is_of_the_frontend(each)]
+    kinds = {each["kind"] for each in service}
     alone = "sqlite" in overlay.active
     for kind in ("HorizontalPodAutoscaler", "PodDisruptionBudget", "Job"):
         if (kind in kinds) == alone:
             yield f"{kind} is {'' if kind in kinds else 'not '}there"
-    for deployment in overlay.manifests.of("Deployment"):
+    for deployment in service:
+        if deployment["kind"] != "Deployment":
+            continue
         kept = (deployment["spec"].get("replicas"), deployment["spec"]["strategy"]["type"])
         if (kept == (1, "Recreate")) != alone:
             yield f"Deployment {deployment['metadata']['name']} has replicas, strategy: {kept}"
@@ -96,6 +141,11 @@ def _of_the_database(overlay: Overlay) -> Iterator[str]:
         mounted = all("/data" in _mounts(each) for each in workload.containers)
         if mounted != alone:
             yield f"{workload.name} has a wrong idea of /data"
+
+
+def _is_of_the_frontend(each: Any) -> bool:
+    component = each["metadata"].get("labels", {}).get("app.kubernetes.io/component")
+    return bool(component == "frontend")
 
 
 def _servers(overlay: Overlay) -> Iterator[str]:
@@ -107,7 +157,7 @@ def _servers(overlay: Overlay) -> Iterator[str]:
             if re.search("(DATABASE|REDIS)_URL", name) and host is not None and host not in names:
                 yield f"{workload.name}: {name} leads to {host}, which is not there"
     servers = {each["metadata"]["name"] for each in overlay.manifests.of("StatefulSet")}
-    if servers != names - {"api"}:
+    if servers != names - {"api", "frontend"}:
         yield f"the servers are {sorted(servers)}"
 
 

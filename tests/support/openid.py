@@ -2,30 +2,25 @@
 
 import base64
 import hashlib
-import os
 import secrets
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
+
+from tests.support.node import installed
+from tests.support.runs import environment
 
 PROJECT = Path(__file__).parent / "openid_provider"
 AUDIENCE = "https://api.example.com"
 OTHER_AUDIENCE = "https://other.example.com"
 REDIRECT = "https://app.example.com/signed-in"
-INSTALL_SECONDS = 300
 STOP_SECONDS = 20
 MOST_REDIRECTS = 10
-
-
-class NotAvailableError(Exception):
-    """The provider cannot be had on this machine; the message says what is missing."""
 
 
 @dataclass(frozen=True)
@@ -105,15 +100,19 @@ class Provider:
 
 
 @contextmanager
-def openid_provider() -> Iterator[Provider]:
+def openid_provider(frontend: str = "") -> Iterator[Provider]:
     """Run the provider on loopback until the block is left.
+
+    Args:
+        frontend: the address of a frontend, which is its client `a-frontend` then.
 
     Raises:
         NotAvailableError: Node.js is missing, or the packages cannot be had.
     """
     process = subprocess.Popen(
         ["node", "provider.js"],
-        cwd=_installed(),
+        cwd=_project(),
+        env=environment(FRONTEND_URL=frontend),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # it warns that it is not meant for production
@@ -131,39 +130,7 @@ def openid_provider() -> Iterator[Provider]:
         process.stdout.close()
 
 
-def _installed() -> Path:
-    """Install the provider once for each content of its project, outside of the repository."""
-    if missing := [name for name in ("node", "npm") if not shutil.which(name)]:
-        raise NotAvailableError(f"no {' and no '.join(missing)} on this machine")
-    files = sorted(PROJECT.iterdir())
-    content = b"".join(file.read_bytes() for file in files)
-    directory = _cache() / f"openid-provider-{hashlib.sha256(content).hexdigest()[:16]}"
-    if directory.is_dir():
-        return directory
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=directory.parent) as place:
-        made = Path(place) / "provider"
-        shutil.copytree(PROJECT, made)
-        done = subprocess.run(
-            ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
-            cwd=made,
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=INSTALL_SECONDS,
-        )
-        if done.returncode != 0:
-            raise NotAvailableError(
-                f"npm cannot install oidc-provider: {done.stderr.strip()[-300:]}"
-            )
-        try:
-            made.rename(directory)
-        except OSError:  # another process was faster
-            assert directory.is_dir()
-    return directory
-
-
-def _cache() -> Path:
-    given = os.environ.get("CI_CACHE_DIR")
-    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "groundwork"
-    return Path(given) if given else usual
+def _project() -> Path:
+    """Install the provider."""
+    files = {file.name: file.read_text("utf-8") for file in PROJECT.iterdir()}
+    return installed("openid-provider", files)

@@ -26,6 +26,8 @@ only add objects or variables, so it is enough to meet each pair of them."""
 SECRETS = {
     "SECRET_KEY": "0123456789abcdef0123456789abcdefSECRET",
     "JWT_SECRET": "fedcba9876543210fedcba9876543210SECRET",
+    "CLERK_SECRET_KEY": "one-of-the-tests",
+    "OIDC_CLIENT_SECRET": "one-of-the-tests",
 }
 """What the examples of secret files leave empty and a service cannot do without."""
 
@@ -142,7 +144,7 @@ def supply_secrets(directory: Path) -> None:
     """Put secret files into the overlays of a rendered service, as its operators do."""
     place = directory / PLACE
     for overlay in ("staging", "production"):
-        for name in ("secrets.env", "migration.env"):
+        for name in ("secrets.env", "migration.env", "frontend-secrets.env"):
             example = place / f"{name}.example"
             if example.is_file():
                 text = example.read_text("utf-8").replace("PASSWORD", "one-of-the-tests")

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from tests.support.kubernetes import Object
 
 WORKLOADS = ("Deployment", "StatefulSet", "Job", "CronJob")
-FROM_ELSEWHERE = {("Secret", "api-tls")}
-"""References to what others make: the certificate, by cert-manager or by hand."""
+FROM_ELSEWHERE = {("Secret", "api-tls"), ("Secret", "frontend-tls")}
+"""References to what others make: the certificates, by cert-manager or by hand."""
 
 PIPELINE = "pipeline"
 """The account that runs deploy.sh."""
@@ -26,14 +26,16 @@ CLUSTER_WIDE = ("Namespace", "ClusterSecretStore")
 INSIDE = ("/metrics", "/health", "/health/detailed", "/ready")
 """Paths that no Ingress may lead to."""
 
-PLACEHOLDER = "service"
-"""The image in the base, which every overlay replaces."""
+PLACEHOLDERS = ("service", "frontend")
+"""The images in the base, which every overlay replaces."""
 
 DRAIN_SECONDS = 5
 """Default of SHUTDOWN_DRAIN_SECONDS where a service is deployed."""
 
 DEFAULT_PORTS = {"https": 443, "http": 80, "postgresql": 5432, "mysql": 3306, "smtps": 465}
 OF_THE_SERVICE = ("api", "worker", "migrate")
+OF_THE_FRONTEND = re.compile("API_URL|FRONTEND_URL|(CLERK|OIDC|SUPABASE)_[A-Z_]+")
+"""All that the frontend is given."""
 
 
 @dataclass(frozen=True)
@@ -336,7 +338,7 @@ def images_are_chosen(manifests: Manifests) -> Iterator[str]:
     for workload in manifests.workloads:
         for container in workload.containers:
             name, _, tag = container["image"].rpartition(":")
-            if not name or name == PLACEHOLDER or tag == "latest":
+            if not name or name in PLACEHOLDERS or tag == "latest":
                 yield f"{workload.name} runs {container['image']}, which is no chosen image"
 
 
@@ -399,26 +401,35 @@ def plural(kind: str) -> str:
 def leaving_has_time(manifests: Manifests) -> Iterator[str]:
     """A pod is killed only after it had the time to drain and to finish what it does."""
     for workload in manifests.workloads:
+        if workload.component == "frontend" and not _sleeps(workload):
+            yield f"{workload.name} stops before anybody hears of it"
         if workload.component not in ("api", "worker"):
             continue
         settings = {**manifests.documented, **manifests.environment(workload.spec["containers"][0])}
         seconds = int(settings["SHUTDOWN_GRACE_SECONDS"])
         if workload.component == "api":
             seconds += int(float(settings["SHUTDOWN_DRAIN_SECONDS"] or DRAIN_SECONDS))
-            stop = workload.spec["containers"][0].get("lifecycle", {}).get("preStop", {})
-            if not (slept := stop.get("sleep", {}).get("seconds", 0)):
+            if not _sleeps(workload):
                 yield f"{workload.name} stops before anybody hears of it"
-            seconds += slept
+            seconds += _sleeps(workload)
         if workload.spec.get("terminationGracePeriodSeconds", 30) <= seconds:
             yield f"{workload.name} is killed before its {seconds} s are over"
 
 
+def _sleeps(workload: Workload) -> int:
+    """Give the seconds for which a pod that leaves goes on serving."""
+    stop = workload.spec["containers"][0].get("lifecycle", {}).get("preStop", {})
+    seconds: int = stop.get("sleep", {}).get("seconds", 0)
+    return seconds
+
+
 def probes_ask_the_right_paths(manifests: Manifests) -> Iterator[str]:
     """Only readiness depends on others: a liveness that does restarts everything at once."""
-    wanted = {"startupProbe": "/health", "livenessProbe": "/health", "readinessProbe": "/ready"}
+    ready = {"api": "/ready", "frontend": "/health"}
     for workload in manifests.workloads:
-        if workload.component == "api":
-            for probe, path in wanted.items():
+        if workload.component in ready:
+            for probe in PROBES:
+                path = ready[workload.component] if probe == "readinessProbe" else "/health"
                 asked = workload.spec["containers"][0].get(probe, {}).get("httpGet", {})
                 if asked.get("path") != path:
                     yield f"{workload.name}: its {probe} asks {asked.get('path')}, not {path}"
@@ -441,7 +452,8 @@ def roll_out_keeps_serving(manifests: Manifests) -> Iterator[str]:
 def ingress_shows_the_public_only(manifests: Manifests) -> Iterator[str]:
     """Nobody from outside sees metrics and details; the hosts are those that are answered."""
     for ingress in manifests.of("Ingress"):
-        for path in _paths(ingress):
+        leads_to = {path["backend"]["service"]["name"] for path in _paths(ingress)}
+        for path in _paths(ingress) if "api" in leads_to else ():
             for inner in INSIDE:
                 exact = path["pathType"] == "Exact"
                 prefix = path["path"].rstrip("/") + "/"
@@ -452,7 +464,7 @@ def ingress_shows_the_public_only(manifests: Manifests) -> Iterator[str]:
         for host in sorted(hosts ^ certified):
             yield f"Ingress: {host} has no certificate, or nothing else"
         for workload in manifests.workloads:
-            if workload.component == "api":
+            if workload.component == "api" and "api" in leads_to:
                 answered = manifests.environment(workload.spec["containers"][0])
                 for host in sorted(hosts - set(answered.get("ALLOWED_HOSTS", "").split(","))):
                     yield f"{workload.name} does not answer for {host}: ALLOWED_HOSTS"
@@ -466,6 +478,56 @@ def environment_is_read(manifests: Manifests) -> Iterator[str]:
                 names = manifests.environment(container).keys() - manifests.documented.keys()
                 for name in sorted(names):
                     yield f"{workload.name}: nobody reads {name}"
+        if workload.component == "frontend":
+            for name in manifests.environment(workload.containers[0]):
+                if not OF_THE_FRONTEND.fullmatch(name):
+                    yield f"{workload.name} is given {name}, which is none of its business"
+
+
+def frontend_reaches_the_api(manifests: Manifests) -> Iterator[str]:
+    """The frontend asks a Service that leads to the API, may go there, and is answered."""
+    apis = [each for each in manifests.workloads if each.component == "api"]
+    for workload in manifests.workloads:
+        if workload.component != "frontend":
+            continue
+        address = urlsplit(manifests.environment(workload.containers[0]).get("API_URL", ""))
+        service = manifests.find("Service", address.hostname or "")
+        if service is None or manifests.selected({"matchLabels": _selector(service)}) != apis:
+            yield f"{workload.name} looks for the API at {address.hostname}"
+        elif (address.port or 80) not in {port["port"] for port in service["spec"]["ports"]}:
+            yield f"{workload.name} asks the API at port {address.port}"
+        for api in apis:
+            answered = manifests.environment(api.containers[0]).get("ALLOWED_HOSTS", "*").split(",")
+            if not {address.hostname, "*"}.intersection(answered):
+                yield f"{api.name} does not answer for {address.hostname}: ALLOWED_HOSTS"
+            for direction, one, other in (("egress", workload, api), ("ingress", api, workload)):
+                if not _may_talk(manifests, direction, one, other):
+                    yield f"no {direction} between {one.name} and {other.name}"
+                if _may_talk(manifests, direction, other, one) and _is_closed(manifests):
+                    yield f"{direction} of {other.name} with {one.name}, which it does not need"
+
+
+def _selector(service: Object) -> Mapping[str, str]:
+    selector: Mapping[str, str] = service["spec"]["selector"]
+    return selector
+
+
+def _is_closed(manifests: Manifests) -> bool:
+    """Whether the pods of the namespace may not all talk to each other, as in development."""
+    return manifests.find("NetworkPolicy", "within-namespace") is None
+
+
+def _may_talk(manifests: Manifests, direction: str, one: Workload, other: Workload) -> bool:
+    """Whether a policy of one pod opens a port of the API to or from the pods of the other."""
+    peers = {"egress": "to", "ingress": "from"}[direction]
+    for policy in manifests.of("NetworkPolicy"):
+        if not matches(policy["spec"]["podSelector"], one.labels):
+            continue
+        for rule in policy["spec"].get(direction, ()):
+            selectors = [each["podSelector"] for each in rule[peers] if "podSelector" in each]
+            if any(matches(selector, other.labels) for selector in selectors):
+                return True
+    return False
 
 
 def databases_are_given(manifests: Manifests) -> Iterator[str]:
@@ -489,7 +551,7 @@ def databases_are_given(manifests: Manifests) -> Iterator[str]:
 def egress_is_allowed(manifests: Manifests) -> Iterator[str]:
     """Whoever is given an address may go there."""
     for workload in manifests.workloads:
-        if workload.component not in OF_THE_SERVICE:
+        if workload.component not in _USED_BY:
             continue
         ports = list(_open_ports(manifests, workload))
         for container in workload.containers:
@@ -504,6 +566,7 @@ _USED_BY = {
     "api": ("DATABASE_URL", "REDIS_URL", "VAULT_ADDR", "SMTP_URL", "OIDC_ISSUER", "OTEL_"),
     "worker": ("DATABASE_URL", "REDIS_URL", "VAULT_ADDR", "SMTP_URL", "OTEL_"),
     "migrate": ("DATABASE_URL", "MIGRATION_DATABASE_URL", "VAULT_ADDR"),
+    "frontend": ("OIDC_ISSUER", "SUPABASE_URL"),
 }
 
 
@@ -580,6 +643,7 @@ RULES: tuple[Rule, ...] = (
     roll_out_keeps_serving,
     ingress_shows_the_public_only,
     environment_is_read,
+    frontend_reaches_the_api,
     databases_are_given,
     egress_is_allowed,
 )

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import ssl
+import stat
 import subprocess
 import sys
 import threading
@@ -114,6 +115,18 @@ def with_own_packages(directory: Path, variables: Mapping[str, str]) -> dict[str
     if not (directory / "app/core/jobs/backends/arq.py").exists():
         return dict(variables)
     return {**variables, "PYTHONPATH": own_packages()}
+
+
+def with_own_programs(directory: Path) -> Path:
+    """Give a service the packages of these tests in the place of its `.venv`, for its Makefile."""
+    programs = directory / ".venv/bin"
+    programs.mkdir(parents=True)
+    for name, arguments in {"python": "", "ruff": "-m ruff"}.items():
+        program = programs / name
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments} "$@"\n', "utf-8")
+        program.chmod(stat.S_IRWXU)
+    (directory / ".venv/.ready").touch()
+    return directory
 
 
 def redis_program() -> str | None:

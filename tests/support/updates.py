@@ -223,6 +223,9 @@ EDITS: Mapping[str, Edit] = {
     "a changed override of compose": append(
         "docker-compose.override.yml", "\nx-notes: &notes\n  mem_limit: 1g\n"
     ),
+    "an edited page": insert("frontend/src/app/page.tsx", "<h1>", "      <p>Notes</p>\n"),
+    "a palette": insert("frontend/src/app/globals.css", "@import", "/* The colours of notes. */\n"),
+    "a package of the pages": insert("frontend/package.json", '"private"', '  "type": "module",\n'),
     "a test": append("tests/test_notes.py", "def test_notes() -> None:\n    assert 1 + 1 == 2\n"),
 }
 """What owners of services do between two updates."""

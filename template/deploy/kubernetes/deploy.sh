@@ -5,17 +5,19 @@
 #   deploy/kubernetes/deploy.sh production registry.example.com/service:42
 #   deploy/kubernetes/deploy.sh production registry.example.com/service:41 without-migrations
 #
-# The image is that of the overlay unless one is named; the last form goes back to an older one. Ends
-# with 1 when the migrations fail, and nothing is rolled out, or when new replicas do not get ready;
+# The image is that of the overlay unless one is named; the last form goes back to an older one. The
+# frontend, where there is one, has an image of its own, which FRONTEND_IMAGE names in the same way.
+# Ends with 1 when the migrations fail, and nothing is rolled out, or when new replicas do not get ready;
 # either way the old ones go on serving. Needs the rights of namespaces/pipeline/role.yaml, and no more.
 set -eu
 
 overlays=$(dirname "$0")/overlays
 overlay=${1:?development, staging or production}
 image=${2:-}
+frontend=${FRONTEND_IMAGE:-}
 migrations=${3:-with-migrations}
-serving='app.kubernetes.io/component in (api, worker)'
-needed='app.kubernetes.io/component notin (api, worker, migrate)'
+serving='app.kubernetes.io/component in (api, worker, frontend)'
+needed='app.kubernetes.io/component notin (api, worker, frontend, migrate)'
 
 refuse() {
   echo "$*" >&2
@@ -23,10 +25,12 @@ refuse() {
 }
 
 test -d "$overlays/$overlay" || refuse "There is no overlay $overlay in $overlays"
-case ${image:+${image##*/}} in
-  "" | ?*:?*) ;;
-  *) refuse "$image has neither tag nor digest: name one, as in $image:42" ;;
-esac
+for each in "$image" "$frontend"; do
+  case ${each:+${each##*/}} in
+    "" | ?*:?*) ;;
+    *) refuse "$each has neither tag nor digest: name one, as in $each:42" ;;
+  esac
+done
 case $migrations in
   with-migrations | without-migrations) ;;
   *) refuse "$migrations: with-migrations or without-migrations" ;;
@@ -43,17 +47,35 @@ trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# The overlay, with another image.
+# What the overlay calls an image of the base.
+called() {
+  awk -v image="$1" '
+    { gsub(/["\047]/, "") }
+    /^ *- / { name = ""; called = ""; sub(/-/, " ") }
+    $1 == "name:" { name = $2 }
+    $1 == "newName:" { called = $2 }
+    name == image && called != "" { print called; exit }
+  ' "$overlays/$overlay/kustomization.yaml"
+}
+
+# Put an image in the place of the one that the overlay chooses for an image of the base.
+replace() {
+  test -n "$2" || return 0
+  test -n "$(called "$1")" || refuse "The overlay $overlay has no image $1 that $2 could replace"
+  test "$(called service)" != "$(called frontend)" ||
+    refuse "The overlay $overlay gives service and frontend one newName: $2 would replace both"
+  printf '  - name: "%s"\n' "$(called "$1")"
+  case $2 in
+    *@*) printf '    newName: "%s"\n    digest: "%s"\n' "${2%@*}" "${2#*@}" ;;
+    *) printf '    newName: "%s"\n    newTag: "%s"\n' "${2%:*}" "${2##*:}" ;;
+  esac
+}
+
 {
   echo "resources: [../$overlay]"
-  if [ -n "$image" ]; then
-    echo "images:"
-    sed -n 's/^ *newName: */  - name: /p' "$overlays/$overlay/kustomization.yaml"
-    case $image in
-      *@*) printf '    newName: "%s"\n    digest: "%s"\n' "${image%@*}" "${image#*@}" ;;
-      *) printf '    newName: "%s"\n    newTag: "%s"\n' "${image%:*}" "${image##*:}" ;;
-    esac
-  fi
+  echo "images:"
+  replace service "$image"
+  replace frontend "$frontend"
 } >"$chosen/kustomization.yaml"
 kubectl kustomize "$chosen" >"$manifests"
 namespace=$(sed -n 's/^  namespace: //p' "$manifests" | head -n 1 | tr -d \"\')

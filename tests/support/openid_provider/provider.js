@@ -1,4 +1,5 @@
-// The certified OpenID provider, on loopback, for tests/test_identity.py.
+// The certified OpenID provider, on loopback, for tests/test_identity.py and tests/test_frontend.py,
+// which says in FRONTEND_URL where its frontend will be.
 //
 // Prints its issuer in one line. Then each line that comes in is obeyed and answered by itself:
 // "rotate" makes a new signing key and still publishes the old one, "forget" drops old keys.
@@ -14,6 +15,9 @@ console.info = console.error;
 const say = (line) => process.stdout.write(`${line}\n`);
 
 const RESOURCES = ["https://api.example.com", "https://other.example.com"];
+const FRONTEND = process.env.FRONTEND_URL;
+// Soon enough for a browser to see new ones.
+const FRONTEND_SECONDS = 40;
 const REDIRECT = "https://app.example.com/signed-in";
 
 const newKey = () => {
@@ -38,8 +42,20 @@ const configuration = (keys) => ({
       grant_types: ["authorization_code"],
       redirect_uris: [REDIRECT],
     },
+    ...(FRONTEND
+      ? [
+          {
+            client_id: "a-frontend",
+            token_endpoint_auth_method: "none",
+            grant_types: ["authorization_code", "refresh_token"],
+            redirect_uris: [`${FRONTEND}/sign-in/callback`],
+            post_logout_redirect_uris: [`${FRONTEND}/`],
+          },
+        ]
+      : []),
   ],
   scopes: ["openid", "read", "write"],
+  issueRefreshToken: async (_, client) => client.grantTypeAllowed("refresh_token"),
   findAccount: (_, subject) => ({ accountId: subject, claims: () => ({ sub: subject }) }),
   extraTokenClaims: () => ({ roles: ["auditor"], tenant: "acme" }),
   features: {
@@ -49,7 +65,13 @@ const configuration = (keys) => ({
       useGrantedResource: () => true,
       getResourceServerInfo: (_, resource) => {
         if (!RESOURCES.includes(resource)) throw new Error(`unknown resource ${resource}`);
-        return { scope: "read write", audience: resource, accessTokenFormat: "jwt" };
+        const seconds = FRONTEND ? FRONTEND_SECONDS : undefined;
+        return {
+          scope: "read write",
+          audience: resource,
+          accessTokenFormat: "jwt",
+          accessTokenTTL: seconds,
+        };
       },
     },
   },

@@ -1,0 +1,34 @@
+import "server-only";
+
+import { ApiProblem } from "@core/problem";
+import type { FormState } from "@core/forms/state";
+
+const SECRET = /password|token/i;
+
+/**
+ * Does what a form asks for. A refusal of the API becomes what the form shows.
+ *
+ * @param work gives what to tell when it is done; a `redirect` in it is obeyed.
+ */
+export async function attempt(
+  form: FormData,
+  work: () => Promise<string | void>,
+): Promise<FormState> {
+  try {
+    return { done: (await work()) || undefined };
+  } catch (error) {
+    if (!(error instanceof ApiProblem)) throw error;
+    return { problem: error.shown, faults: error.fields, values: typed(form) };
+  }
+}
+
+/** A field's text; one that is not there is an empty text. */
+export function text(form: FormData, name: string): string {
+  const value = form.get(name);
+  return typeof value === "string" ? value : "";
+}
+
+function typed(form: FormData): Record<string, string> {
+  const names = [...form.keys()].filter((name) => !SECRET.test(name) && !name.startsWith("$"));
+  return Object.fromEntries(names.map((name) => [name, text(form, name)]));
+}

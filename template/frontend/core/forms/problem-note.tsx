@@ -1,0 +1,12 @@
+import type { ShownProblem } from "@core/problem";
+
+/** Says what went wrong, and what to quote in a report. */
+export function ProblemNote({ title, detail, requestId }: ShownProblem) {
+  return (
+    <div role="alert" className="problem">
+      <p className="font-semibold">{title}</p>
+      {detail && <p>{detail}</p>}
+      {requestId && <p className="hint">Request id: {requestId}</p>}
+    </div>
+  );
+}

@@ -1,0 +1,17 @@
+import { subscribe } from "node:diagnostics_channel";
+import type { IncomingMessage } from "node:http";
+
+/**
+ * Appends the address of whoever has connected to X-Forwarded-For, as every proxy does.
+ *
+ * Next.js leaves a header that a browser has made up as it is. Like this, the last address that the
+ * API does not trust (FORWARDED_ALLOW_IPS) is a true one.
+ */
+export function appendPeers() {
+  subscribe("http.server.request.start", (message) => {
+    const { request } = message as { request: IncomingMessage };
+    const before = request.headers["x-forwarded-for"];
+    const peer = request.socket.remoteAddress?.replace(/^::ffff:/, "");
+    request.headers["x-forwarded-for"] = [before, peer].filter(Boolean).join(", ");
+  });
+}

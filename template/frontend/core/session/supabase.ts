@@ -1,0 +1,61 @@
+import "server-only";
+
+import { AuthClient, isAuthApiError, type Session as SupabaseSession } from "@supabase/auth-js";
+
+import { type Tokens, forgetTokens, sessionOfCookies } from "@core/session/cookies";
+import type { SessionPort } from "@core/session/port";
+import { type Refreshed, refreshing } from "@core/session/refresh";
+import { required } from "@core/settings";
+
+const LONGEST_MS = 10_000;
+
+/** Supabase's own client, made for one request: it must not remember anybody. */
+export function supabase() {
+  const url = required("SUPABASE_URL", "https://abcdefghijklmnopqrst.supabase.co");
+  return new AuthClient({
+    url: `${url.replace(/\/+$/, "")}/auth/v1`,
+    headers: { apikey: required("SUPABASE_PUBLISHABLE_KEY", "sb_publishable_...") },
+    autoRefreshToken: false,
+    detectSessionInUrl: false,
+    persistSession: false,
+    fetch: (input, init) =>
+      fetch(input, { ...init, cache: "no-store", signal: AbortSignal.timeout(LONGEST_MS) }),
+  });
+}
+
+export function tokensOf(session: SupabaseSession): Tokens {
+  return {
+    access: session.access_token,
+    refresh: session.refresh_token,
+    expiresIn: session.expires_in,
+  };
+}
+
+async function refresh(refreshToken: string): Promise<Refreshed> {
+  const { data, error } = await supabase().refreshSession({ refresh_token: refreshToken });
+  if (data.session) return tokensOf(data.session);
+  if (isAuthApiError(error) && error.status < 500 && error.status !== 429) return "refused";
+  throw error;
+}
+
+async function endSession(): Promise<string> {
+  const { access } = await forgetTokens();
+  if (access) {
+    const { error } = await supabase().admin.signOut(access, "local");
+    if (error) console.error("Supabase has not ended the session:", error.message);
+  }
+  return "/";
+}
+
+/** Supabase signs in (https://supabase.com/docs/guides/auth/passwords). */
+const port: SessionPort = {
+  needsSignIn: true,
+  session: sessionOfCookies,
+  endSession,
+  withSession: refreshing(refresh),
+  contentSources: () => ({}),
+  SessionProvider: ({ children }) => children,
+};
+
+export const { needsSignIn, session, withSession, contentSources, SessionProvider } = port;
+export { endSession };

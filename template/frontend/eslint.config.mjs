@@ -1,0 +1,5 @@
+import foundation from "./core/config/eslint.mjs";
+
+const config = [...foundation];
+
+export default config;

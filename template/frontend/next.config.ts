@@ -1,0 +1,7 @@
+import type { NextConfig } from "next";
+
+import { foundation } from "./core/config/next";
+
+const config: NextConfig = { ...foundation };
+
+export default config;

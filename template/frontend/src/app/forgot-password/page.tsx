@@ -1,0 +1,10 @@
+import { ForgotPasswordForm } from "@core/accounts/forgot-password-form";
+
+export default function ForgotPassword() {
+  return (
+    <section className="card">
+      <h1>Forgot your password?</h1>
+      <ForgotPasswordForm />
+    </section>
+  );
+}

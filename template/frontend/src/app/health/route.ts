@@ -1,0 +1,4 @@
+/** Answers as long as the process lives; touches nothing else. */
+export function GET() {
+  return Response.json({ status: "ok" });
+}

@@ -1,0 +1,1 @@
+export { finishSignIn as GET } from "@core/session/oidc-sign-in";

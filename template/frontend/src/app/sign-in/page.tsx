@@ -1,0 +1,13 @@
+import { SignInForm } from "@core/accounts/sign-in-form";
+
+type Props = { searchParams: Promise<{ returnTo?: string | string[] }> };
+
+export default async function SignIn({ searchParams }: Props) {
+  const { returnTo } = await searchParams;
+  return (
+    <section className="card">
+      <h1>Sign in</h1>
+      <SignInForm returnTo={returnTo} />
+    </section>
+  );
+}

@@ -1,0 +1,1 @@
+export { beginSignIn as GET } from "@core/session/oidc-sign-in";

@@ -1,0 +1,10 @@
+import { VerifyEmailForm } from "@core/accounts/mailed-forms";
+
+export default function VerifyEmail() {
+  return (
+    <section className="card">
+      <h1>Verify your e-mail address</h1>
+      <VerifyEmailForm />
+    </section>
+  );
+}

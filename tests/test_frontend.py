@@ -1,0 +1,174 @@
+"""Frontends of rendered services: they check and build themselves, and a browser uses them."""
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+
+import httpx2
+import pytest
+
+from tests.support.answers import Resolver
+from tests.support.frontends import (
+    CORE,
+    LOCK,
+    browser_program,
+    frontend_running,
+    run,
+    union,
+    with_packages,
+)
+from tests.support.node import NotAvailableError
+from tests.support.openid import AUDIENCE, openid_provider
+from tests.support.render import Renderer
+from tests.support.runs import START_SECONDS, Running, environment, free_port, running
+from tests.support.template import Answers, Template
+
+TEMPLATE = Template()
+RENDERER = Renderer(TEMPLATE)
+RESOLVER = Resolver(TEMPLATE)
+
+FRONTENDS: Mapping[str, Answers] = {
+    "open": {"auth": "none"},
+    "open alone": {"auth": "none", "examples": False},
+    "accounts of tenants": {"auth": "local", "tenancy": True},
+    "accounts alone": {"auth": "local", "examples": False},
+    "a provider": {"auth": "oidc"},
+    "a provider of tenants alone": {"auth": "oidc", "tenancy": True, "examples": False},
+    "Supabase": {"auth": "supabase", "tenancy": True},
+    "Supabase alone": {"auth": "supabase", "examples": False},
+    "Clerk": {"auth": "clerk"},
+    "Clerk of tenants alone": {"auth": "clerk", "tenancy": True, "examples": False},
+}
+"""Each way to sign in, with the sample and without, with tenants and without."""
+
+USED = ("open", "accounts of tenants", "accounts alone", "a provider")
+"""Those that a browser signs in to: the others' providers are not to be had here."""
+
+BUILT = ("Supabase", "Clerk")
+"""Others that are built."""
+
+
+@pytest.fixture
+def frontend(request: pytest.FixtureRequest, place: Path) -> Path:
+    """Render a service whose API needs no server of its own; give its frontend, with packages."""
+    given = {**FRONTENDS[request.param], "frontend": "nextjs", "database": "sqlite"}
+    answers = RESOLVER.resolve({**given, "redis": False, "worker": "none"})
+    service = RENDERER.write(RENDERER.tree(answers), place / "service")
+    try:
+        return with_packages(service)
+    except NotAvailableError as error:
+        pytest.skip(str(error))
+
+
+@dataclass(frozen=True)
+class Served:
+    """A frontend and its API.
+
+    Attributes:
+        url: where the frontend is.
+        log: what the API writes.
+    """
+
+    url: str
+    log: Path
+
+
+@contextmanager
+def served(frontend: Path, name: str) -> Iterator[Served]:
+    """Serve an API, its frontend, and the provider that signs in to both, if there is one."""
+    port, api = free_port(), free_port()
+    url, log = f"http://127.0.0.1:{port}", frontend.with_name("api.log")
+    command = ["sh", "-c", f'exec "{sys.executable}" -m app.core.development > "{log}" 2>&1']
+    with ExitStack() as stack:
+        known = {}
+        if name == "a provider":
+            issuer = stack.enter_context(openid_provider(url)).issuer
+            known = {"OIDC_ISSUER": issuer, "OIDC_AUDIENCE": AUDIENCE}
+        variables = environment(PORT=str(api), AUTH_PAGES_URL=url, **known)
+        behind = stack.enter_context(running(command, frontend.parent, api, variables))
+        behind.wait_until("/ready")
+        known["OIDC_CLIENT_ID"] = "a-frontend"
+        stack.enter_context(frontend_running(frontend, port, API_URL=behind.url, **known))
+        yield Served(url, log)
+
+
+@pytest.mark.parametrize(
+    ("name", "frontend"),
+    [(name, name) for name in FRONTENDS],
+    indirect=["frontend"],
+    ids=FRONTENDS,
+)
+def test_a_frontend_checks_itself_and_is_used(name: str, frontend: Path) -> None:
+    if name not in (*USED, *BUILT):
+        for script in ("lint", "typecheck", "test"):
+            run(frontend, "npm", "run", script)
+        return
+    run(frontend.parent, "make", "frontend-check")
+    assert not list(frontend.glob(".next/static/**/*.map"))
+    if name in BUILT:
+        return
+    browser = browser_program()
+    if browser is None:
+        pytest.skip("no Chromium on this machine")
+    with served(frontend, name) as there:
+        said = run(
+            *(frontend.parent, "make", "frontend-e2e"),
+            E2E_BASE_URL=there.url,
+            E2E_API_LOG=str(there.log),
+            E2E_USER="ada",
+            E2E_PASSWORD="any",  # noqa: S106 - the provider takes each
+            CHROMIUM=browser,
+        )
+        assert re.search(r"\d+ passed", said)
+        assert not re.search(r"[1-9]\d* (skipped|flaky)", said), said
+        policy = httpx2.get(there.url).headers["content-security-policy"]
+        assert "'unsafe-inline'" not in policy
+        assert "Traceback" not in there.log.read_text("utf-8")
+
+
+@pytest.mark.parametrize("frontend", ["open"], indirect=True)
+def test_a_page_that_no_longer_fits_the_api_is_seen(frontend: Path) -> None:
+    schema = frontend / "src/api/schema.d.ts"
+    text = schema.read_text("utf-8")
+    schema.write_text(text.replace("/api/v1/projects", "/api/v1/undertakings"), "utf-8")
+    with pytest.raises(AssertionError, match="src/app/projects/"):
+        run(frontend, "npm", "run", "typecheck")
+
+
+@pytest.mark.parametrize("frontend", ["open"], indirect=True)
+def test_make_serves_it_with_hot_reload(frontend: Path) -> None:
+    service, api, port = frontend.parent, free_port(), free_port()
+    started = ["make", "dev", f"PORT={api}"]
+    with running(started, service, api, environment()) as behind:
+        behind.wait_until("/ready")
+        started = ["make", "frontend", f"PORT={api}", f"WEB_PORT={port}"]
+        with running(started, service, port, environment()) as server:
+            server.wait_until("/health")
+            assert "It is ready." in server.get("/").text
+            page = frontend / "src/app/page.tsx"
+            page.write_text(
+                page.read_text("utf-8").replace("It is ready.", "All is well."), "utf-8"
+            )
+            wait_for("All is well.", server)
+
+
+def wait_for(text: str, server: Running) -> None:
+    """Wait until the first page says something."""
+    end = monotonic() + START_SECONDS
+    while text not in server.get("/").text:
+        assert monotonic() < end, "\n".join(server.output)
+        sleep(0.2)
+
+
+def test_the_lock_is_of_these_dependencies() -> None:
+    """Otherwise nothing could be installed: `npm ci` refuses it."""
+    locked = json.loads(LOCK.read_text("utf-8"))["packages"]["core"]
+    wanted = json.loads(union(TEMPLATE)[CORE])
+    for kind in ("dependencies", "devDependencies"):
+        assert locked[kind] == wanted[kind], "make lock"
+    assert "://registry" not in LOCK.read_text("utf-8")
