@@ -5,8 +5,8 @@ import { contentSecurityPolicy } from "@core/security";
 import { withSession } from "@core/session";
 import { frontendUrl } from "@core/settings";
 
-/** What happens to every request for a page before the page is made. */
-export const proxy = withSession((request: NextRequest) => {
+/** What a page is told of its request, and the browser of the page. */
+export function prepare(request: NextRequest): NextResponse {
   const nonce = crypto.randomUUID();
   const policy = contentSecurityPolicy(nonce);
   const id = requestId(request.headers.get(REQUEST_ID_HEADER));
@@ -25,4 +25,7 @@ export const proxy = withSession((request: NextRequest) => {
   response.headers.set("content-security-policy", policy);
   response.headers.set(REQUEST_ID_HEADER, id);
   return response;
-});
+}
+
+/** What happens to every request for a page before the page is made. */
+export const proxy = withSession(prepare);

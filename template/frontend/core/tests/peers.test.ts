@@ -1,12 +1,14 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 
-import { appendPeers } from "@core/peers";
+import { register } from "@/instrumentation";
 
 test("an address that a browser makes up comes before the true one", async () => {
-  appendPeers();
+  vi.stubEnv("NEXT_RUNTIME", "nodejs");
+  await register();
+  vi.unstubAllEnvs();
   const server = createServer((request, response) => {
     response.end(String(request.headers["x-forwarded-for"]));
   });
