@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -129,6 +131,59 @@ def test_a_frontend_checks_itself_and_is_used(name: str, frontend: Path) -> None
         policy = httpx2.get(there.url).headers["content-security-policy"]
         assert "'unsafe-inline'" not in policy
         assert "Traceback" not in there.log.read_text("utf-8")
+
+
+NODE = """\
+#!/bin/sh
+exec "{node}" --eval "Object.defineProperty(process.versions, 'node', {{value: '{version}'}}); $2"
+"""
+"""Node.js as if it were of another version."""
+
+NPM = """\
+#!/bin/sh
+echo "$@" >> npm-was-asked
+mkdir -p node_modules
+"""
+"""Stands in for npm, which would ask the registry."""
+
+
+@pytest.mark.parametrize(
+    ("version", "variables", "asked"),
+    [
+        ("18.20.8", {}, ""),
+        ("20.18.3", {}, ""),
+        ("20.19.0", {}, "install --no-audit --no-fund"),
+        ("24.2.0", {"CI": "true"}, "ci --no-audit --no-fund"),
+    ],
+)
+def test_make_installs_the_packages(
+    version: str, variables: dict[str, str], asked: str, tmp_path: Path
+) -> None:
+    """Where there are none yet, and where Node.js is new enough."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("no node on this machine")
+    answers = RESOLVER.resolve({"frontend": "nextjs"})
+    service = RENDERER.write(RENDERER.tree(answers), tmp_path / "service")
+    (service / "frontend/package-lock.json").write_text("{}", "utf-8")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, text in {"node": NODE.format(node=node, version=version), "npm": NPM}.items():
+        (programs / name).write_text(text, "utf-8")
+        (programs / name).chmod(0o755)
+    path = {"PATH": f"{programs}:/usr/bin:/bin"}
+    ran = subprocess.run(
+        ["make", "frontend/node_modules/.ready"],
+        cwd=service,
+        env=environment(**path, **variables),
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    said = service / "frontend/npm-was-asked"
+    assert (ran.returncode == 0) == bool(asked), ran.stderr
+    assert (said.read_text("utf-8").strip() if said.exists() else "") == asked
+    assert ("Node.js 20.19 or later is needed" in ran.stderr) != bool(asked)
 
 
 @pytest.mark.parametrize("frontend", ["open"], indirect=True)

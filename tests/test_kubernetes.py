@@ -707,8 +707,6 @@ CHOSEN = "registry.example.com/my-service"
 DIGEST = f"sha256:{'a' * 64}"
 NAMED: dict[str, tuple[tuple[str, ...], str, str]] = {
     "neither": ((), f"{CHOSEN}:0.1.0", f"{CHOSEN}/frontend:0.1.0"),
-    "the API's": (("service:2",), "service:2", f"{CHOSEN}/frontend:0.1.0"),
-    "the frontend's": (("FRONTEND_IMAGE=team/web:3",), f"{CHOSEN}:0.1.0", "team/web:3"),
     "both": (
         (f"FRONTEND_IMAGE=r:5000/web@{DIGEST}", f"r:5000/api@{DIGEST}"),
         f"r:5000/api@{DIGEST}",
@@ -806,22 +804,39 @@ def test_images_stand_in_any_order(tmp_path: Path) -> None:
         {"newTag": "1", "newName": "team/api", "name": "service"},
     ]
     file.write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
-    assert stage.deploy("service:2").returncode == 0
+    both = ("FRONTEND_IMAGE=web:2", "service:2")
+    assert stage.deploy(*both).returncode == 0
     [*_, manifests] = stage.applied()
     assert container(manifests)["image"] == "service:2"
-    assert container(manifests, "frontend")["image"] == f"team/web@{DIGEST}"
+    assert container(manifests, "frontend")["image"] == "web:2"
 
     without_name = [{"name": "service", "newTag": "1"}, document["images"][0]]
     file.write_text(yaml.safe_dump({**document, "images": without_name}, sort_keys=False), "utf-8")
-    ran = stage.deploy("service:2")
+    ran = stage.deploy(*both)
     assert ran.returncode == 1
     assert "has no image service" in ran.stderr
 
     document["images"][0]["newName"] = "team/api"
     file.write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
-    ran = stage.deploy("service:2")
+    ran = stage.deploy(*both)
     assert ran.returncode == 1
     assert "service and frontend one newName" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("service:2", "has a frontend: name its image, too (FRONTEND_IMAGE=...)"),
+        ("FRONTEND_IMAGE=web:2", "needs the API's image as well as web:2"),
+    ],
+)
+def test_one_image_of_two_is_not_deployed(named: str, said: str, tmp_path: Path) -> None:
+    """The other one would be whatever the overlay has said since it was written."""
+    stage = staged({"preset": "platform"}, tmp_path)
+    ran = stage.deploy(named)
+    assert ran.returncode == 1
+    assert ran.stderr == f"The overlay production {said}\n"
+    assert not stage.calls.exists()
 
 
 def test_frontend_that_is_not_there_is_not_deployed(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@
 #   deploy/kubernetes/deploy.sh production registry.example.com/service:41 without-migrations
 #
 # The image is that of the overlay unless one is named; the last form goes back to an older one. The
-# frontend, where there is one, has an image of its own, which FRONTEND_IMAGE names in the same way.
+# frontend, where there is one, has an image of its own: both are named, that one by FRONTEND_IMAGE.
 # Ends with 1 when the migrations fail, and nothing is rolled out, or when new replicas do not get ready;
 # either way the old ones go on serving. Needs the rights of namespaces/pipeline/role.yaml, and no more.
 set -eu
@@ -70,6 +70,14 @@ replace() {
     *) printf '    newName: "%s"\n    newTag: "%s"\n' "${2%:*}" "${2##*:}" ;;
   esac
 }
+
+if [ -n "$(called frontend)" ]; then
+  # The overlay's own tag may be years old, and pages fit the API of their release.
+  case ${image:+api}${frontend:+frontend} in
+    api) refuse "The overlay $overlay has a frontend: name its image, too (FRONTEND_IMAGE=...)" ;;
+    frontend) refuse "The overlay $overlay needs the API's image as well as $frontend" ;;
+  esac
+fi
 
 {
   echo "resources: [../$overlay]"

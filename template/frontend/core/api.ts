@@ -6,20 +6,20 @@ import { redirect } from "next/navigation";
 import { connect } from "@core/client";
 import { currentPath, passedOn } from "@core/request";
 import { signInAddress } from "@core/return-to";
-import { session } from "@core/session";
+import { needsSignIn, session } from "@core/session";
 
 export { answer } from "@core/client";
 
 /**
  * The API as whoever is signed in sees it, for server components and server actions.
  *
- * Every refusal is thrown as an `ApiProblem`; a token that is refused leads to the sign-in page.
+ * Every refusal is thrown as an `ApiProblem`; whoever is not signed in, or not any more, is led to the sign-in page.
  */
 export async function api() {
   const signedIn = await session();
-  if (!signedIn) return publicApi();
-  const bearer = { authorization: `Bearer ${signedIn.token}` };
+  const bearer = signedIn && { authorization: `Bearer ${signedIn.token}` };
   const client = connect({ ...passedOn(await headers()), ...bearer });
+  if (!needsSignIn) return client;
   client.use({
     async onResponse({ response }) {
       if (response.status === 401) redirect(signInAddress(await currentPath()));

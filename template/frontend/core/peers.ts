@@ -1,6 +1,8 @@
 import { subscribe } from "node:diagnostics_channel";
 import type { IncomingMessage } from "node:http";
 
+const LOOPBACK = /^(127\.|::1$)/;
+
 /**
  * Appends the address of whoever has connected to X-Forwarded-For, as every proxy does.
  *
@@ -12,6 +14,8 @@ export function appendPeers() {
     const { request } = message as { request: IncomingMessage };
     const before = request.headers["x-forwarded-for"];
     const peer = request.socket.remoteAddress?.replace(/^::ffff:/, "");
+    // After a server action, Next.js asks itself for the next page, for whom it served.
+    if (before && peer && LOOPBACK.test(peer)) return;
     request.headers["x-forwarded-for"] = [before, peer].filter(Boolean).join(", ");
   });
 }

@@ -2,7 +2,15 @@
 export type FieldError = { loc: (string | number)[]; msg: string };
 
 /** What people are shown of a problem. */
-export type ShownProblem = { title: string; detail?: string; requestId?: string };
+export type ShownProblem = {
+  title: string;
+  detail?: string;
+  requestId?: string;
+  /** Under which the error stands in this server's log, when it is none of the API's. */
+  number?: string;
+  /** Faults of what the form has no field for. */
+  faults?: string[];
+};
 
 type Told = {
   status: number;
@@ -40,6 +48,14 @@ export class ApiProblem extends Error {
     return { title: this.title, detail: this.detail, requestId: this.requestId };
   }
 
+  /** The faults of what is not among these fields of the body, each as a line. */
+  faultsBeside(fields: Iterable<string>): string[] {
+    const shown = new Set(fields);
+    return this.errors
+      .filter(({ loc }) => loc[0] !== "body" || !shown.has(String(loc[1])))
+      .map(({ loc, msg }) => `${loc.slice(1).join(".") || loc[0]}: ${msg}`);
+  }
+
   /** The faults by field of the body. */
   get fields(): Record<string, string> {
     const ofBody = this.errors.filter(({ loc }) => loc[0] === "body" && loc.length > 1);
@@ -73,5 +89,5 @@ export function shownProblem(error: { digest?: string }): ShownProblem {
   } catch {
     // The digest of any other error is a number, to be looked up in the log.
   }
-  return { title: "Something went wrong", requestId: error.digest };
+  return { title: "Something went wrong", number: error.digest };
 }

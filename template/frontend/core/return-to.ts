@@ -3,7 +3,12 @@ const LONGEST = 2000; // it travels in addresses and in a cookie
 
 /** The path to return to after signing in; anything that leads to another site becomes "/". */
 export function safeReturnTo(asked: unknown): string {
-  if (typeof asked !== "string" || !asked.startsWith("/") || asked.length > LONGEST) return "/";
+  if (
+    typeof asked !== "string" ||
+    !asked.startsWith("/") ||
+    encodeURIComponent(asked).length > LONGEST
+  )
+    return "/";
   let url: URL;
   try {
     url = new URL(asked, HERE);

@@ -2,5 +2,5 @@ export { proxy } from "@core/proxy";
 
 // Next.js reads this without running it, so it must be a literal.
 export const config = {
-  matcher: ["/((?!_next/static|_next/image|health$|icon.svg$).*)"],
+  matcher: ["/((?!_next/static/|_next/image$|health$|icon.svg$).*)"],
 };

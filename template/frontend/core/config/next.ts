@@ -22,6 +22,9 @@ export const foundation: NextConfig = {
   outputFileTracingRoot: ROOT,
   turbopack: { root: ROOT },
   poweredByHeader: false,
+  allowedDevOrigins: ["127.0.0.1"],
+  // A body is held in memory until all of it is there. Server actions take no more, either.
+  experimental: { proxyClientMaxBodySize: "1mb" },
   // `npm run typecheck` judges them. A build neither does it again, nor needs the API's types.
   typescript: { ignoreBuildErrors: true },
   headers: async () => [

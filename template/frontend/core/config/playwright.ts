@@ -10,7 +10,7 @@ export const foundation: PlaywrightTestConfig = {
   use: {
     baseURL: process.env.E2E_BASE_URL ?? "http://localhost:3000",
     launchOptions: {
-      executablePath: process.env.CHROMIUM,
+      executablePath: process.env.CHROMIUM || undefined,
       // Chromium's sandbox does not start as root, as whom containers run.
       args: process.getuid?.() === 0 ? ["--no-sandbox"] : [],
     },

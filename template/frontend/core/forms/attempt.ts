@@ -18,7 +18,8 @@ export async function attempt(
     return { done: (await work()) || undefined };
   } catch (error) {
     if (!(error instanceof ApiProblem)) throw error;
-    return { problem: error.shown, faults: error.fields, values: typed(form) };
+    const problem = { ...error.shown, faults: error.faultsBeside(form.keys()) };
+    return { problem, faults: error.fields, values: typed(form) };
   }
 }
 

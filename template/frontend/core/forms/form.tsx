@@ -1,6 +1,13 @@
 "use client";
 
-import { createContext, type ReactNode, useActionState, useContext, useId } from "react";
+import {
+  type ComponentProps,
+  createContext,
+  type ReactNode,
+  useActionState,
+  useContext,
+  useId,
+} from "react";
 
 import { ProblemNote } from "@core/forms/problem-note";
 import type { FormAction, FormState } from "@core/forms/state";
@@ -28,35 +35,60 @@ export function Form({ action, submit, children }: FormProps) {
   );
 }
 
-type FieldProps = {
-  name: string;
-  label: string;
-  hint?: string;
-  type?: "text" | "email" | "password";
-  autoComplete?: string;
-  defaultValue?: string;
-  required?: boolean;
-  multiline?: boolean;
-};
+/** What the last answer to the form says of one of its fields: its fault, and what was typed. */
+export function useField(name: string): { fault?: string; value?: string } {
+  const { faults, values } = useContext(Sent);
+  return { fault: faults?.[name], value: values?.[name] };
+}
+
+type Told = { name: string; label: string; hint?: string; defaultValue?: string };
+type FieldProps = Told & Omit<ComponentProps<"input">, keyof Told | "className" | "id">;
+type TextAreaProps = Told & Omit<ComponentProps<"textarea">, keyof Told | "className" | "id">;
 
 /** A field with its label, and with its fault once the API has found one. */
-export function Field({ name, label, hint, multiline, defaultValue, ...rest }: FieldProps) {
+export function Field({ name, label, hint, defaultValue, ...rest }: FieldProps) {
+  return (
+    <Labelled {...{ name, label, hint, defaultValue }}>
+      {(control) => <input {...rest} {...control} />}
+    </Labelled>
+  );
+}
+
+/** The same, for a text of several lines. */
+export function TextArea({ name, label, hint, defaultValue, ...rest }: TextAreaProps) {
+  return (
+    <Labelled {...{ name, label, hint, defaultValue }}>
+      {(control) => <textarea rows={4} {...rest} {...control} />}
+    </Labelled>
+  );
+}
+
+type Control = {
+  id: string;
+  name: string;
+  className: string;
+  defaultValue?: string;
+  "aria-invalid"?: true;
+  "aria-describedby"?: string;
+};
+type LabelledProps = Told & { children: (control: Control) => ReactNode };
+
+/** What every field has around it; for those of your own kind, such as a `<select>`. */
+export function Labelled({ name, label, hint, defaultValue, children }: LabelledProps) {
   const { faults, values } = useContext(Sent);
   const id = useId();
   const fault = faults?.[name];
-  const input = {
-    ...rest,
-    id,
-    name,
-    className: "input",
-    defaultValue: values?.[name] ?? defaultValue,
-    "aria-invalid": fault ? true : undefined,
-    "aria-describedby": fault || hint ? `${id}-told` : undefined,
-  };
   return (
     <div className="field">
       <label htmlFor={id}>{label}</label>
-      {multiline ? <textarea rows={4} {...input} /> : <input {...input} />}
+      {children({
+        id,
+        name,
+        className: "input",
+        defaultValue: values?.[name] ?? defaultValue,
+        "aria-invalid": fault ? true : undefined,
+        "aria-describedby": fault || hint ? `${id}-told` : undefined,
+      })}
       {(fault || hint) && (
         <p id={`${id}-told`} className={fault ? "fault" : "hint"}>
           {fault ?? hint}

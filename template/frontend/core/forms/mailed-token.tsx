@@ -2,7 +2,11 @@
 
 import { useSyncExternalStore } from "react";
 
-const never = () => () => {};
+/** A second link that is followed in the same tab changes nothing but the address. */
+const watch = (changed: () => void) => {
+  window.addEventListener("hashchange", changed);
+  return () => window.removeEventListener("hashchange", changed);
+};
 
 /**
  * A hidden field with the token of a mailed link. It stands behind the #, which no browser sends to
@@ -10,10 +14,17 @@ const never = () => () => {};
  */
 export function MailedToken() {
   const token = useSyncExternalStore(
-    never,
+    watch,
     () => window.location.hash.slice(1),
     () => null,
   );
   if (token === "") return <p className="problem">Follow the link in your mail to get here.</p>;
-  return <input type="hidden" name="token" value={token ?? ""} readOnly />;
+  return (
+    <>
+      <noscript>
+        <p className="problem">Allow scripts: the link in your mail is read by one.</p>
+      </noscript>
+      <input type="hidden" name="token" value={token ?? ""} readOnly />
+    </>
+  );
 }

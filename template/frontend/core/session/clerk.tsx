@@ -5,7 +5,7 @@ import { auth, clerkClient, clerkMiddleware } from "@clerk/nextjs/server";
 import { cookies } from "next/headers";
 
 import type { SessionPort } from "@core/session/port";
-import { required } from "@core/settings";
+import { frontendUrl, required } from "@core/settings";
 
 const SIGN_IN = "/sign-in";
 const SIGN_UP = "/sign-up";
@@ -34,13 +34,21 @@ const port: SessionPort = {
       const clerk = await clerkClient();
       await clerk.sessions.revokeSession(sessionId);
     }
-    (await cookies()).delete("__session");
+    const jar = await cookies();
+    // Some have a suffix, by which instances on one host are told apart.
+    const own = jar.getAll().filter(({ name }) => /^__(session|client_uat)(_|$)/.test(name));
+    for (const { name } of own) jar.delete(name);
     return "/";
   },
   withSession: (handle) =>
     clerkMiddleware(
       (_, request) => handle(request),
-      () => ({ publishableKey: publishableKey(), signInUrl: SIGN_IN, signUpUrl: SIGN_UP }),
+      () => ({
+        publishableKey: publishableKey(),
+        authorizedParties: frontendUrl() ? [frontendUrl()!] : undefined,
+        signInUrl: SIGN_IN,
+        signUpUrl: SIGN_UP,
+      }),
     ),
   // https://clerk.com/docs/guides/secure/best-practices/csp-headers
   contentSources: () => ({

@@ -6,6 +6,7 @@ import {
   type Cookie,
   type Tokens,
   cookieName,
+  cookieOf,
   forgottenCookies,
   tokenCookies,
 } from "@core/session/cookies";
@@ -17,6 +18,8 @@ export type Refresh = (refreshToken: string, incoming: Headers) => Promise<Refre
 
 const STILL_UNDERWAY_MS = 5_000;
 const ELSEWHERE_MS = 1_000;
+const REFUSED = "refused";
+const REFUSED_SECONDS = 10;
 const swaps = new Map<string, Promise<Refreshed>>();
 
 /**
@@ -32,21 +35,31 @@ export function refreshing(
   return (handle) => async (request) => {
     const token = request.cookies.get(cookieName("refresh_token"))?.value;
     if (!token || request.cookies.get(cookieName("access_token"))) return handle(request);
-    let outcome: Refreshed;
     try {
-      outcome = await swapOnce(token, () => refresh(token, request.headers));
+      const outcome = await swapOnce(token, () => refresh(token, request.headers));
+      if (outcome === "elsewhere") return comeBack(request);
+      if (outcome !== "refused") {
+        return withCookies(request, handle, tokenCookies({ refresh: token, ...outcome }));
+      }
+      // A provider that knows no "elsewhere" refuses what another server has just swapped.
+      if (!request.cookies.has(cookieName(REFUSED)) && request.method === "GET") {
+        const response = await comeBack(request);
+        response.cookies.set(cookieOf(REFUSED, "1", REFUSED_SECONDS));
+        return response;
+      }
+      return withCookies(request, handle, [...forgottenCookies(), cookieOf(REFUSED, "", 0)]);
     } catch (error) {
+      // Not signed out: whoever comes back in a minute still has the refresh token.
       console.error("The session could not be refreshed:", error);
-      return unavailable();
+      return handle(request);
     }
-    if (outcome === "elsewhere") {
-      await new Promise((resolve) => setTimeout(resolve, ELSEWHERE_MS));
-      return NextResponse.redirect(request.nextUrl, 307);
-    }
-    const changed =
-      outcome === "refused" ? forgottenCookies() : tokenCookies({ refresh: token, ...outcome });
-    return withCookies(request, handle, changed);
   };
+}
+
+/** Has the browser ask again, with the cookies that another answer has brought it meanwhile. */
+async function comeBack(request: NextRequest): Promise<NextResponse> {
+  await new Promise((resolve) => setTimeout(resolve, ELSEWHERE_MS));
+  return NextResponse.redirect(request.nextUrl, 307);
 }
 
 function swapOnce(token: string, swap: () => Promise<Refreshed>): Promise<Refreshed> {
@@ -67,11 +80,4 @@ function withCookies(request: NextRequest, handle: Handle, changed: Cookie[]): N
   const response = handle(request);
   for (const cookie of changed) response.cookies.set(cookie);
   return response;
-}
-
-/** Not signed out: whoever comes back in a minute still has the refresh token. */
-function unavailable(): Response {
-  const headers = { "content-type": "text/plain; charset=utf-8", "retry-after": "10" };
-  const text = "The service does not answer. Try again in a minute.\n";
-  return new Response(text, { status: 503, headers });
 }

@@ -31,6 +31,12 @@ test("an error page shows title, detail and request id, and nothing else", async
   });
 });
 
+test("a fault for which a form has no field is told beside it", async () => {
+  const problem = await readProblem(Response.json(REFUSAL, { status: 422 }));
+  expect(problem.faultsBeside(["name"])).toEqual(["cursor: odd"]);
+  expect(problem.faultsBeside([])).toEqual(["name: too long", "cursor: odd"]);
+});
+
 test("what is no problem document is not shown", async () => {
   const page = new Response("<h1>nginx at 10.0.0.7</h1>", {
     status: 502,
@@ -47,6 +53,6 @@ test("what is no problem document is not shown", async () => {
 test.each([undefined, "123456", "null", "{}", "[1]"])(
   "any other error shows no text: %s",
   (digest) => {
-    expect(shownProblem({ digest })).toEqual({ title: "Something went wrong", requestId: digest });
+    expect(shownProblem({ digest })).toEqual({ title: "Something went wrong", number: digest });
   },
 );

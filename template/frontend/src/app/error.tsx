@@ -1,5 +1,8 @@
 "use client";
 
+import { useRouter } from "next/navigation";
+import { startTransition } from "react";
+
 import { ProblemNote } from "@core/forms/problem-note";
 import { shownProblem } from "@core/problem";
 
@@ -7,11 +10,17 @@ type ErrorProps = { error: Error & { digest?: string }; reset: () => void };
 
 /** Instead of a page that could not be made. */
 export default function ErrorPage({ error, reset }: ErrorProps) {
+  const router = useRouter();
+  const again = () =>
+    startTransition(() => {
+      router.refresh();
+      reset();
+    });
   return (
     <>
       <h1>This did not work</h1>
       <ProblemNote {...shownProblem(error)} />
-      <button type="button" className="button" onClick={reset}>
+      <button type="button" className="button" onClick={again}>
         Try again
       </button>
     </>

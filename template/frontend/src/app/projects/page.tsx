@@ -2,7 +2,7 @@ import type { Metadata } from "next";
 import Link from "next/link";
 
 import { answer, api } from "@core/api";
-import { Field, Form } from "@core/forms/form";
+import { Field, Form, TextArea } from "@core/forms/form";
 import { requireSession } from "@core/session/guard";
 
 import { createProject, deleteProject } from "./actions";
@@ -25,7 +25,7 @@ export default async function Projects({ searchParams }: Props) {
         <h2>A new project</h2>
         <Form action={createProject} submit="Create">
           <Field name="name" label="Name" required />
-          <Field name="description" label="Description" multiline />
+          <TextArea name="description" label="Description" />
         </Form>
       </section>
       <ul className="space-y-2">

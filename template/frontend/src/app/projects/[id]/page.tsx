@@ -1,7 +1,7 @@
 import { notFound } from "next/navigation";
 
 import { answer, api } from "@core/api";
-import { Field, Form } from "@core/forms/form";
+import { Field, Form, TextArea } from "@core/forms/form";
 import { ApiProblem } from "@core/problem";
 import { requireSession } from "@core/session/guard";
 
@@ -28,7 +28,7 @@ export default async function Project({ params }: Props) {
         <Documents projectId={id} />
         <Form action={addDocument.bind(null, id)} submit="Add">
           <Field name="title" label="Title" required />
-          <Field name="content" label="Content" multiline />
+          <TextArea name="content" label="Content" />
         </Form>
       </section>
     </>
