@@ -310,6 +310,9 @@ def assert_has_frontend(stack: Stack, figure: Figure) -> None:
     page = httpx2.get(url, timeout=10, follow_redirects=True)
     assert page.status_code == 200
     assert API_READY in page.text
+    network = stack.engine.networks.get(f"{slug}_frontend").attrs["IPAM"]["Config"][0]["Subnet"]
+    environment = stack.container("api").attrs["Config"]["Env"]
+    assert f"FORWARDED_ALLOW_IPS=127.0.0.1,{network}" in environment
     assert stack.container("frontend").id not in {
         each.id for each in stack.engine.networks.get(f"{slug}_back").containers
     }

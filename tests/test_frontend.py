@@ -51,6 +51,9 @@ FRONTENDS: Mapping[str, Answers] = {
 USED = ("open", "accounts of tenants", "accounts alone", "a provider")
 """Those that a browser signs in to: the others' providers are not to be had here."""
 
+SOMEBODY = "192.0.2.7"
+"""The address of somebody before a proxy."""
+
 BUILT = ("Supabase", "Clerk")
 """Others that are built."""
 
@@ -89,7 +92,10 @@ def served(frontend: Path, name: str) -> Iterator[Served]:
     with ExitStack() as stack:
         known = {}
         if name == "a provider":
-            issuer = stack.enter_context(openid_provider(url)).issuer
+            try:
+                issuer = stack.enter_context(openid_provider(url)).issuer
+            except NotAvailableError as error:
+                pytest.skip(str(error))
             known = {"OIDC_ISSUER": issuer, "OIDC_AUDIENCE": AUDIENCE}
         variables = environment(PORT=str(api), AUTH_PAGES_URL=url, **known)
         behind = stack.enter_context(running(command, frontend.parent, api, variables))
@@ -114,6 +120,7 @@ def test_a_frontend_checks_itself_and_is_used(name: str, frontend: Path) -> None
     assert not list(frontend.glob(".next/static/**/*.map"))
     if name in BUILT:
         return
+    assert_refuses_to_start_without_an_api(frontend)
     browser = browser_program()
     if browser is None:
         pytest.skip("no Chromium on this machine")
@@ -130,7 +137,26 @@ def test_a_frontend_checks_itself_and_is_used(name: str, frontend: Path) -> None
         assert not re.search(r"[1-9]\d* (skipped|flaky)", said), said
         policy = httpx2.get(there.url).headers["content-security-policy"]
         assert "'unsafe-inline'" not in policy
+        if name == "open":
+            httpx2.get(f"{there.url}/projects", headers={"X-Forwarded-For": SOMEBODY})
+            assert SOMEBODY in there.log.read_text("utf-8")
         assert "Traceback" not in there.log.read_text("utf-8")
+
+
+def assert_refuses_to_start_without_an_api(frontend: Path) -> None:
+    """It would be ready, and fail with every page."""
+    ran = subprocess.run(
+        ["node", "server.js"],
+        cwd=frontend / ".next/standalone",
+        env=environment(NODE_ENV="production", HOSTNAME="127.0.0.1", PORT=str(free_port())),
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=START_SECONDS,
+    )
+    assert ran.returncode == 1, ran.stdout
+    assert "API_URL is not set. Set it, for example API_URL=http" in ran.stdout
 
 
 NODE = """\
@@ -218,6 +244,54 @@ def wait_for(text: str, server: Running) -> None:
     while text not in server.get("/").text:
         assert monotonic() < end, "\n".join(server.output)
         sleep(0.2)
+
+
+SCRIPTS = (".css", ".mjs", ".mts", ".ts", ".tsx")
+IMPORTED = re.compile(
+    r"""^(?:import|export|\} from|@import)\b(?:[^"';]*?from)?\s*["']([^"']+)["']""", re.MULTILINE
+)
+"""The module that a statement imports."""
+
+
+NAMED_OTHERWISE = {
+    "@tailwindcss/postcss",
+    "@types/node",
+    "@types/react",
+    "@types/react-dom",
+    "eslint",
+    "openapi-typescript",
+    "prettier",
+    "react-dom",
+    "typescript",
+}
+"""Packages that are run, or read by others, instead of being imported."""
+
+OF_NEXT = {"server-only"}
+"""What Next.js brings, without a package of that name."""
+
+
+@pytest.mark.parametrize("name", FRONTENDS)
+def test_each_package_is_declared_and_used(name: str) -> None:
+    """By the package of this very frontend: the tests install what any of them needs."""
+    answers = RESOLVER.resolve({**FRONTENDS[name], "frontend": "nextjs"})
+    tree = RENDERER.tree(answers)
+    own = json.loads(tree[f"frontend/{CORE}"])
+    declared = own["dependencies"].keys() | own["devDependencies"].keys()
+    imported = {
+        package_of(module)
+        for path, content in tree.items()
+        if path.startswith("frontend/") and path.endswith(SCRIPTS)
+        for module in IMPORTED.findall(content.decode())
+        if not module.startswith((".", "@/", "@core/", "node:"))
+    }
+    assert imported - OF_NEXT - declared == set()
+    assert declared - imported - NAMED_OTHERWISE == set()
+
+
+def package_of(module: str) -> str:
+    """Name the package that a module belongs to."""
+    parts = module.split("/")
+    return "/".join(parts[: 2 if module.startswith("@") else 1])
 
 
 def test_the_lock_is_of_these_dependencies() -> None:

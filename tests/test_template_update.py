@@ -25,6 +25,10 @@ check:
 \t@echo twelve passed
 \t@{check}
 """
+TYPES = """
+frontend-types:
+\t@echo resolved$(if $(CI), to the letter) > frontend/package-lock.json
+"""
 NEWER = "sed -i s/v1.0.0/v1.1.0/ .copier-answers.yml; echo newer > app.py"
 
 
@@ -77,6 +81,19 @@ def test_an_update_is_committed_and_told(tmp_path: Path) -> None:
     assert "| conflicts | none |" in text
     assert "| `make check` | passed |" in text
     assert "twelve passed" in text
+
+
+def test_what_its_frontend_is_made_from_is_renewed(tmp_path: Path) -> None:
+    directory, report = service(tmp_path / "service"), tmp_path / "report.md"
+    (directory / "frontend").mkdir()
+    (directory / "frontend/package.json").write_text("{}")
+    with (directory / "Makefile").open("a") as makefile:
+        makefile.write(TYPES)
+    git(directory, "add", "--all")
+    git(directory, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "Pages")
+    assert run(directory, report).returncode == 0
+    assert git(directory, "show", "HEAD:frontend/package-lock.json") == "resolved\n"
+    assert "| `make frontend-types` | passed |" in report.read_text()
 
 
 def test_checks_that_fail_are_told_and_stop_nothing(tmp_path: Path) -> None:

@@ -224,6 +224,9 @@ EDITS: Mapping[str, Edit] = {
         "docker-compose.override.yml", "\nx-notes: &notes\n  mem_limit: 1g\n"
     ),
     "an edited page": insert("frontend/src/app/page.tsx", "<h1>", "      <p>Notes</p>\n"),
+    "an edited page of the sample": insert(
+        "frontend/src/app/projects/page.tsx", "<h1>", "      <p>Of notes</p>\n"
+    ),
     "a palette": insert("frontend/src/app/globals.css", "@import", "/* The colours of notes. */\n"),
     "a package of the pages": insert("frontend/package.json", '"private"', '  "type": "module",\n'),
     "a test": append("tests/test_notes.py", "def test_notes() -> None:\n    assert 1 + 1 == 2\n"),

@@ -88,8 +88,11 @@ def main(path: Path) -> None:
         sys.exit(f"{ANSWERS} names no version: {answer('_commit')!r}")
     git("add", "--all")
     conflicting = conflicts()
-    # In CI `make install` keeps to uv.lock, which an update is to renew.
-    runs = {"install": run("make", "install", "CI="), "check": run("make", "check")}
+    # In CI both keep to a lock file, which an update is to renew.
+    runs = {"install": run("make", "install", "CI=")}
+    if Path("frontend/package.json").exists():
+        runs["frontend-types"] = run("make", "frontend-types", "CI=")
+    runs["check"] = run("make", "check")
     path.write_text(report(before, conflicting, runs), "utf-8")
     git("add", "--all")
     git(*AUTHOR, "commit", "--quiet", "--message", f"Update the foundation to {answer('_commit')}")

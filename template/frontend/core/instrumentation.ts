@@ -2,5 +2,7 @@
 export async function register() {
   if (process.env.NEXT_RUNTIME !== "nodejs") return;
   const { appendPeers } = await import("@core/peers");
+  const { refuseToStart } = await import("@core/start");
+  refuseToStart();
   appendPeers();
 }

@@ -18,7 +18,7 @@ export async function attempt(
     return { done: (await work()) || undefined };
   } catch (error) {
     if (!(error instanceof ApiProblem)) throw error;
-    const problem = { ...error.shown, faults: error.faultsBeside(form.keys()) };
+    const problem = { ...error.shown, faults: error.faultsBeside(visible(form)) };
     return { problem, faults: error.fields, values: typed(form) };
   }
 }
@@ -27,6 +27,11 @@ export async function attempt(
 export function text(form: FormData, name: string): string {
   const value = form.get(name);
   return typeof value === "string" ? value : "";
+}
+
+/** The fields that people see, each of which shows its own fault. */
+function visible(form: FormData): string[] {
+  return [...form.keys()].filter((name) => name !== "token" && name !== "returnTo");
 }
 
 function typed(form: FormData): Record<string, string> {

@@ -35,12 +35,6 @@ export function Form({ action, submit, children }: FormProps) {
   );
 }
 
-/** What the last answer to the form says of one of its fields: its fault, and what was typed. */
-export function useField(name: string): { fault?: string; value?: string } {
-  const { faults, values } = useContext(Sent);
-  return { fault: faults?.[name], value: values?.[name] };
-}
-
 type Told = { name: string; label: string; hint?: string; defaultValue?: string };
 type FieldProps = Told & Omit<ComponentProps<"input">, keyof Told | "className" | "id">;
 type TextAreaProps = Told & Omit<ComponentProps<"textarea">, keyof Told | "className" | "id">;

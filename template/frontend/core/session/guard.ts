@@ -7,6 +7,6 @@ import { signInAddress } from "@core/return-to";
 import { needsSignIn, session } from "@core/session";
 
 /** Leads whoever is not signed in to the sign-in page, and from there back. */
-export async function requireSession(returnTo?: string): Promise<void> {
-  if (needsSignIn && !(await session())) redirect(signInAddress(returnTo ?? (await currentPath())));
+export async function requireSession(): Promise<void> {
+  if (needsSignIn && !(await session())) redirect(signInAddress(await currentPath()));
 }

@@ -3,6 +3,7 @@ import "server-only";
 import { cookies } from "next/headers";
 import { type NextRequest, NextResponse } from "next/server";
 import {
+  type Configuration,
   authorizationCodeGrant,
   buildAuthorizationUrl,
   calculatePKCECodeChallenge,
@@ -36,7 +37,14 @@ export async function beginSignIn(request: NextRequest): Promise<Response> {
     verifier: randomPKCECodeVerifier(),
     returnTo: safeReturnTo(request.nextUrl.searchParams.get("returnTo")),
   };
-  const address = buildAuthorizationUrl(await provider(), {
+  let config: Configuration;
+  try {
+    config = await provider();
+  } catch (error) {
+    console.error("The provider does not answer:", error);
+    return failed("away");
+  }
+  const address = buildAuthorizationUrl(config, {
     redirect_uri: `${ownAddress()}/sign-in/callback`,
     scope: process.env.OIDC_SCOPE || "openid",
     state: handshake.state,
@@ -105,6 +113,6 @@ async function isAccepted(tokens: Tokens, incoming: Headers): Promise<boolean> {
   return true;
 }
 
-function failed(why: "late" | "refused" | "token"): Response {
+function failed(why: "away" | "late" | "refused" | "token"): Response {
   return NextResponse.redirect(`${ownAddress()}/sign-in/failed?why=${why}`, 303);
 }

@@ -79,8 +79,11 @@ async function refresh(refreshToken: string): Promise<Refreshed> {
 
 async function endSession(): Promise<string> {
   await forgetTokens();
-  const config = await provider();
-  if (!config.serverMetadata().end_session_endpoint) return "/";
+  const config = await provider().catch((error) => {
+    console.error("The provider has not ended the session:", error);
+    return undefined;
+  });
+  if (!config?.serverMetadata().end_session_endpoint) return "/";
   return buildEndSessionUrl(config, { post_logout_redirect_uri: `${ownAddress()}/` }).href;
 }
 

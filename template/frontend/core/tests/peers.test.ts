@@ -3,8 +3,10 @@ import { channel } from "node:diagnostics_channel";
 import { beforeAll, expect, test, vi } from "vitest";
 
 import { register } from "@/instrumentation";
+import { VARIABLES } from "@core/variables";
 
 beforeAll(async () => {
+  for (const [name, value] of Object.entries(VARIABLES)) vi.stubEnv(name, value);
   vi.stubEnv("NEXT_RUNTIME", "nodejs");
   await register();
   vi.unstubAllEnvs();

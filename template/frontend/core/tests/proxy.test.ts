@@ -2,16 +2,16 @@ import { NextRequest } from "next/server";
 import { afterEach, expect, test, vi } from "vitest";
 
 import { prepare } from "@core/proxy";
+import { VARIABLES } from "@core/variables";
 
 afterEach(() => vi.unstubAllEnvs());
 
 /** What Next.js hands on to the page stands in these headers of the proxy's answer. */
 const toPage = "x-middleware-request-";
 
-function prepared(headers: Record<string, string> = {}) {
-  // Where these sign in, the policy names them.
-  vi.stubEnv("OIDC_ISSUER", "https://login.example.com");
-  vi.stubEnv("CLERK_PUBLISHABLE_KEY", "pk_test_Y2xlcmsuZXhhbXBsZS5jb20k");
+function prepared(headers: Record<string, string> = {}, address = "") {
+  for (const [name, value] of Object.entries(VARIABLES)) vi.stubEnv(name, value);
+  vi.stubEnv("FRONTEND_URL", address);
   const request = new NextRequest("http://localhost:3000/projects?cursor=a", { headers });
   return prepare(request).headers;
 }
@@ -38,6 +38,6 @@ test("the browser learns the id under which its request is logged", () => {
 
 test("forms are taken from the public address, whatever a proxy calls this one", () => {
   const sent = { "x-forwarded-host": "evil.example" };
-  vi.stubEnv("FRONTEND_URL", "https://app.example.com");
-  expect(prepared(sent).get(`${toPage}x-forwarded-host`)).toBe("app.example.com");
+  const told = prepared(sent, "https://app.example.com");
+  expect(told.get(`${toPage}x-forwarded-host`)).toBe("app.example.com");
 });

@@ -10,7 +10,10 @@ import { signOut } from "@core/session/actions";
 
 import "./globals.css";
 
-export const metadata: Metadata = { title: SITE.name, icons: "/icon.svg" };
+export const metadata: Metadata = {
+  title: { default: SITE.name, template: `%s · ${SITE.name}` },
+  icons: "/icon.svg",
+};
 
 export default async function Layout({ children }: { children: ReactNode }) {
   const nonce = (await headers()).get(NONCE_HEADER) ?? undefined;

@@ -1,4 +1,8 @@
+import type { Metadata } from "next";
+
 import { AcceptInvitationForm } from "@core/accounts/mailed-forms";
+
+export const metadata: Metadata = { title: "Join an organisation" };
 
 export default function AcceptInvitation() {
   return (

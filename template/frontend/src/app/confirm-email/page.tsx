@@ -1,7 +1,10 @@
+import type { Metadata } from "next";
 import Link from "next/link";
 
 import { ConfirmEmailForm } from "@core/accounts/mailed-forms";
 import { session } from "@core/session";
+
+export const metadata: Metadata = { title: "Confirm your new e-mail address" };
 
 export default async function ConfirmEmail() {
   const signedIn = await session();

@@ -1,4 +1,8 @@
+import type { Metadata } from "next";
+
 import { ForgotPasswordForm } from "@core/accounts/forgot-password-form";
+
+export const metadata: Metadata = { title: "Forgot your password?" };
 
 export default function ForgotPassword() {
   return (

@@ -1,4 +1,8 @@
+import type { Metadata } from "next";
+
 import { ResetPasswordForm } from "@core/accounts/mailed-forms";
+
+export const metadata: Metadata = { title: "Choose a new password" };
 
 export default function ResetPassword() {
   return (

@@ -1,4 +1,8 @@
+import type { Metadata } from "next";
+
 import { SignInForm } from "@core/accounts/sign-in-form";
+
+export const metadata: Metadata = { title: "Sign in" };
 
 type Props = { searchParams: Promise<{ returnTo?: string | string[] }> };
 

@@ -1,4 +1,8 @@
+import type { Metadata } from "next";
+
 import { SignUpForm } from "@core/accounts/sign-up-form";
+
+export const metadata: Metadata = { title: "Sign up" };
 
 export default function SignUp() {
   return (

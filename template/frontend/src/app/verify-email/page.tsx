@@ -1,4 +1,8 @@
+import type { Metadata } from "next";
+
 import { VerifyEmailForm } from "@core/accounts/mailed-forms";
+
+export const metadata: Metadata = { title: "Verify your e-mail address" };
 
 export default function VerifyEmail() {
   return (

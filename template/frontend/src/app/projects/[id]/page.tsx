@@ -1,3 +1,4 @@
+import type { Metadata } from "next";
 import { notFound } from "next/navigation";
 
 import { answer, api } from "@core/api";
@@ -6,6 +7,8 @@ import { ApiProblem } from "@core/problem";
 import { requireSession } from "@core/session/guard";
 
 import { addDocument, renameProject } from "../actions";
+
+export const metadata: Metadata = { title: "A project" };
 
 type Props = { params: Promise<{ id: string }> };
 
