@@ -48,8 +48,8 @@ FRONTENDS: Mapping[str, Answers] = {
 }
 """Each way to sign in, with the sample and without, with tenants and without."""
 
-USED = ("open", "accounts of tenants", "accounts alone", "a provider")
-"""Those that a browser signs in to: the others' providers are not to be had here."""
+USED = ("open", "accounts of tenants", "a provider")
+"""Those that a browser uses: the providers of others are not to be had here."""
 
 SOMEBODY = "192.0.2.7"
 """The address of somebody before a proxy."""

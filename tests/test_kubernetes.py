@@ -878,7 +878,11 @@ def test_deploying_leaves_nothing_behind_when_it_is_stopped(name: str, tmp_path:
     with heeded(number):
         ran = subprocess.run(
             ["sh", str(place / "deploy.sh"), "production", "service:1"],
-            env={"PATH": f"{kubectl.parent}:/usr/bin:/bin", "TMPDIR": str(made)},
+            env={
+                "PATH": f"{kubectl.parent}:/usr/bin:/bin",
+                "TMPDIR": str(made),
+                "FRONTEND_IMAGE": "web:1",
+            },
             capture_output=True,
             text=True,
             check=False,
