@@ -352,7 +352,8 @@ def nowhere(text: str) -> list[str]:
         if SERVICE.listed(path) is None and not any(each.startswith(path) for each in sources)
     ]
     known = (DIRECTORY / "variables.md").read_text("utf-8")
-    for file in ("Makefile", "deploy/pipeline/README.md", "frontend/README.md"):
+    guides = ("deploy/kubernetes/README.md", "deploy/pipeline/README.md", "frontend/README.md")
+    for file in ("Makefile", *guides):
         known += TEMPLATE.read(f"{file}.jinja")
     for name in set(re.findall(r"`([A-Z]+(?:_[A-Z0-9]+)+)\b", text)):
         generic = name.replace("BYBIT_API", "NAME_API")
