@@ -69,7 +69,7 @@ test("a name is shown as text, whatever it is", async ({ page }) => {
 
 test("a long list comes in pages", async ({ page }) => {
   test.slow(); // more than a page of them
-  for (let made = 0; made < 21; made++) await create(page, someName());
+  for (let made = 0; made < 11; made++) await create(page, someName());
   await page.goto("/projects");
   await page.getByRole("link", { name: "Older ones" }).click();
   await expect(page).toHaveURL(/cursor=/);

@@ -16,7 +16,7 @@ export default async function Projects({ searchParams }: Props) {
   const { cursor } = await searchParams;
   const client = await api();
   const { data: page } = await answer(
-    client.GET("/api/v1/projects", { params: { query: { cursor } } }),
+    client.GET("/api/v1/projects", { params: { query: { cursor, limit: 10 } } }),
   );
   return (
     <>
