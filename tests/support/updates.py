@@ -228,7 +228,7 @@ EDITS: Mapping[str, Edit] = {
         "frontend/src/app/projects/page.tsx", "<h1>", "      <p>Of notes</p>\n"
     ),
     "a palette": insert("frontend/src/app/globals.css", "@import", "/* The colours of notes. */\n"),
-    "a package of the pages": insert("frontend/package.json", '"private"', '  "type": "module",\n'),
+    "an edited package.json": insert("frontend/package.json", '"private"', '  "type": "module",\n'),
     "a test": append("tests/test_notes.py", "def test_notes() -> None:\n    assert 1 + 1 == 2\n"),
 }
 """What owners of services do between two updates."""

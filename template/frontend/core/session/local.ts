@@ -5,9 +5,9 @@ import { headers } from "next/headers";
 import { answer, connect } from "@core/client";
 import { ApiProblem } from "@core/problem";
 import { passedOn } from "@core/request";
-import { type Tokens, forgetTokens, sessionOfCookies } from "@core/session/cookies";
-import type { SessionPort } from "@core/session/port";
-import { type Refreshed, refreshing } from "@core/session/refresh";
+import { byCookies } from "@core/session/by-cookies";
+import { type Tokens, forgetTokens } from "@core/session/cookies";
+import type { Refreshed } from "@core/session/refresh";
 
 /** A pair of tokens, as the API gives it. */
 export type Pair = { access_token: string; refresh_token: string; expires_in: number };
@@ -35,7 +35,7 @@ export async function refresh(refreshToken: string, incoming: Headers): Promise<
   }
 }
 
-async function endSession(): Promise<string> {
+async function forget(): Promise<string> {
   const { refresh } = await forgetTokens();
   if (refresh) {
     const body = { refresh_token: refresh };
@@ -46,14 +46,5 @@ async function endSession(): Promise<string> {
 }
 
 /** The API itself signs in. */
-const port: SessionPort = {
-  needsSignIn: true,
-  session: sessionOfCookies,
-  endSession,
-  withSession: refreshing(refresh),
-  contentSources: () => ({}),
-  SessionProvider: ({ children }) => children,
-};
-
-export const { needsSignIn, session, withSession, contentSources, SessionProvider } = port;
-export { endSession };
+export const { needsSignIn, session, endSession, withSession, contentSources, SessionProvider } =
+  byCookies({ refresh, endSession: forget });

@@ -13,9 +13,9 @@ import {
   refreshTokenGrant,
 } from "openid-client";
 
-import { type Tokens, forgetTokens, sessionOfCookies } from "@core/session/cookies";
-import type { SessionPort } from "@core/session/port";
-import { type Refreshed, refreshing } from "@core/session/refresh";
+import { byCookies } from "@core/session/by-cookies";
+import { type Tokens, forgetTokens } from "@core/session/cookies";
+import type { Refreshed } from "@core/session/refresh";
 import { frontendUrl, required } from "@core/settings";
 
 const LONGEST_SECONDS = 10;
@@ -77,7 +77,7 @@ async function refresh(refreshToken: string): Promise<Refreshed> {
   }
 }
 
-async function endSession(): Promise<string> {
+async function forget(): Promise<string> {
   await forgetTokens();
   const config = await provider().catch((error) => {
     console.error("The provider has not ended the session:", error);
@@ -88,17 +88,12 @@ async function endSession(): Promise<string> {
 }
 
 /** An OpenID provider signs in (https://openid.net/specs/openid-connect-core-1_0.html). */
-const port: SessionPort = {
-  needsSignIn: true,
-  session: sessionOfCookies,
-  endSession,
-  withSession: refreshing(refresh),
-  // Signing out is a form, from which the provider's own page is reached.
-  contentSources: () => ({
-    "form-action": [new URL(required("OIDC_ISSUER", "https://login.example.com")).origin],
-  }),
-  SessionProvider: ({ children }) => children,
-};
-
-export const { needsSignIn, session, withSession, contentSources, SessionProvider } = port;
-export { endSession };
+export const { needsSignIn, session, endSession, withSession, contentSources, SessionProvider } =
+  byCookies({
+    refresh,
+    endSession: forget,
+    // Signing out is a form, from which the provider's own page is reached.
+    contentSources: () => ({
+      "form-action": [new URL(required("OIDC_ISSUER", "https://login.example.com")).origin],
+    }),
+  });

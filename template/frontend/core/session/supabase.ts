@@ -2,9 +2,9 @@ import "server-only";
 
 import { AuthClient, isAuthApiError, type Session as SupabaseSession } from "@supabase/auth-js";
 
-import { type Tokens, forgetTokens, sessionOfCookies } from "@core/session/cookies";
-import type { SessionPort } from "@core/session/port";
-import { type Refreshed, refreshing } from "@core/session/refresh";
+import { byCookies } from "@core/session/by-cookies";
+import { type Tokens, forgetTokens } from "@core/session/cookies";
+import type { Refreshed } from "@core/session/refresh";
 import { required } from "@core/settings";
 
 const LONGEST_MS = 10_000;
@@ -38,7 +38,7 @@ async function refresh(refreshToken: string): Promise<Refreshed> {
   throw error;
 }
 
-async function endSession(): Promise<string> {
+async function forget(): Promise<string> {
   const { access } = await forgetTokens();
   if (access) {
     const { error } = await supabase().admin.signOut(access, "local");
@@ -48,14 +48,5 @@ async function endSession(): Promise<string> {
 }
 
 /** Supabase signs in (https://supabase.com/docs/guides/auth/passwords). */
-const port: SessionPort = {
-  needsSignIn: true,
-  session: sessionOfCookies,
-  endSession,
-  withSession: refreshing(refresh),
-  contentSources: () => ({}),
-  SessionProvider: ({ children }) => children,
-};
-
-export const { needsSignIn, session, withSession, contentSources, SessionProvider } = port;
-export { endSession };
+export const { needsSignIn, session, endSession, withSession, contentSources, SessionProvider } =
+  byCookies({ refresh, endSession: forget });
