@@ -1,6 +1,7 @@
 """The fast renderer of these tests gives exactly what Copier gives."""
 
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,18 @@ from copier import run_copy
 from tests.support.matrix import Matrix
 from tests.support.render import Renderer, Tree
 from tests.support.template import Answers, Template
+from tests.support.updates import compiled_once
 from tests.support.worktree import copy_template
 
 TEMPLATE = Template()
 MATRIX = Matrix(TEMPLATE)
 ROWS = MATRIX.covering()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_once() -> Iterator[None]:
+    with compiled_once():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,8 @@ EMAIL = "ada@example.com"
 PASSWORD = "a passphrase nobody knows"  # noqa: S105
 PEOPLE = 4
 REFRESH_SECONDS = 1
+ROUND_SECONDS = 0.4
+"""How long each pauses between its questions; the key changes after minutes of them."""
 
 
 class Visitor(threading.Thread):
@@ -31,6 +33,8 @@ class Visitor(threading.Thread):
     def __init__(self, url: str) -> None:
         super().__init__()
         self.url = f"{url}{AUTH}"
+        # Each time over a new connection, so that all processes are asked.
+        self.client = httpx2.Client(timeout=60, limits=httpx2.Limits(max_keepalive_connections=0))
         self.tokens = self._post("login", email=EMAIL, password=PASSWORD)
         self.first = self.tokens
         self.answers: Counter[int] = Counter()
@@ -38,8 +42,8 @@ class Visitor(threading.Thread):
         self.leaving = threading.Event()
 
     def run(self) -> None:
-        """Use the first token and the newest, each time over a new connection."""
-        while not self.leaving.is_set():
+        """Use the first token and the newest."""
+        while not self.leaving.wait(ROUND_SECONDS):
             for tokens in (self.first, self.tokens):
                 self.answers[self.me(tokens)] += 1
             self.tokens = self._post("refresh", refresh_token=self.tokens["refresh_token"])
@@ -48,15 +52,15 @@ class Visitor(threading.Thread):
     def me(self, tokens: dict[str, str]) -> int:
         """Ask who one is."""
         headers = {"Authorization": f"Bearer {tokens['access_token']}"}
-        return httpx2.get(f"{self.url}/me", headers=headers, timeout=60).status_code
+        return self.client.get(f"{self.url}/me", headers=headers).status_code
 
     def refresh(self, tokens: dict[str, str]) -> int:
         """Ask for new tokens."""
         body = {"refresh_token": tokens["refresh_token"]}
-        return httpx2.post(f"{self.url}/refresh", json=body, timeout=60).status_code
+        return self.client.post(f"{self.url}/refresh", json=body).status_code
 
     def _post(self, path: str, **body: str) -> dict[str, str]:
-        answer = httpx2.post(f"{self.url}/{path}", json=body, timeout=60)
+        answer = self.client.post(f"{self.url}/{path}", json=body)
         assert answer.status_code == 200, answer.text
         tokens: dict[str, str] = answer.json()
         return tokens

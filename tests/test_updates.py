@@ -3,7 +3,7 @@
 import itertools
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from os import environ
 from pathlib import Path
@@ -61,6 +61,15 @@ NOT_FLIPPED = frozenset({"preset", *MATRIX.texts})
 
 FOLLOWED_BY_ITS_OWNER = frozenset({"databases", "models", "tenancy"})
 """Questions whose answers models and migrations show, which are the owner's to change then."""
+
+AT_ONCE = (
+    ("ci", "deploy", "license", "port_base", "python_version"),
+    ("encryption", "external_api", "gateway", "monitoring", "tracing"),
+)
+"""Questions that are flipped together: of what is around the code, and of pieces that meet little.
+
+An update renders a service three times, whether it changes one answer or five.
+"""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -161,35 +170,53 @@ def is_legal(answers: Answers) -> bool:
 
 FLIPS = {name: (start, values) for name, start, values in flips()}
 
+FLIPPED = (*AT_ONCE, *((name,) for name in FLIPS if name not in itertools.chain(*AT_ONCE)))
+
+
+def steps(names: Collection[str]) -> tuple[Answers, list[Answers]]:
+    """Give what to start from, and what these questions are then answered, all at once each time.
+
+    A question with fewer values than another keeps its last one, with which it has begun.
+    """
+    starts = [FLIPS[name][0] for name in names]
+    assert len({start["preset"] for start in starts}) == 1
+    start = min(starts, key=len)
+    most = max(len(FLIPS[name][1]) for name in names)
+    taken = {name: FLIPS[name][1] + FLIPS[name][1][-1:] * most for name in names}
+    return start, [{name: taken[name][number] for name in names} for number in range(most)]
+
 
 def test_every_answer_is_flipped() -> None:
-    for name, (_, values) in FLIPS.items():
-        assert set(values) == set(MATRIX.values(TEMPLATE.questions[name])), name
+    assert {name for names in FLIPPED for name in names} == FLIPS.keys()
+    for names in FLIPPED:
+        for name in names:
+            taken = {answers[name] for answers in steps(names)[1]}
+            assert taken == set(MATRIX.values(TEMPLATE.questions[name])), name
 
 
-@pytest.mark.parametrize("name", FLIPS)
+@pytest.mark.parametrize("names", FLIPPED, ids="-".join)
 def test_an_answer_is_flipped_and_flipped_back(
-    name: str, history: History, owner: Owner, tmp_path: Path
+    names: Collection[str], history: History, owner: Owner, tmp_path: Path
 ) -> None:
-    start, values = FLIPS[name]
+    start, flipped = steps(names)
     replay = Replay.of(history, NEWEST, start, tmp_path / "service")
     before = replay.tree
     for edit in EDITS.values():
         edit(replay.directory)
     replay.commit()
     there, gone = set(replay.tree), set[str]()
-    for number, value in enumerate(values):
-        replay.update(**{name: value})
-        assert replay.conflicts() == [], value
-        assert replay.answers[name] == value
+    for number, given in enumerate(flipped):
+        replay.update(**given)
+        assert replay.conflicts() == [], given
+        assert given.items() <= replay.answers.items()
         answers = Resolver(owner.renderer.template).resolve(replay.answers)
         fresh = owner.expected(before, answers)
         expected = dict(after(fresh, EDITS.values(), tmp_path / f"expected{number}"))
         # What went with its piece comes back as new.
         expected |= {path: fresh[path] for path in gone & fresh.keys()}
-        assert differences(replay.tree, expected) == [], value
+        assert differences(replay.tree, expected) == [], given
         gone |= there - expected.keys()
-        assert name in FOLLOWED_BY_ITS_OWNER or unresolved(replay.tree) == [], value
+        assert FOLLOWED_BY_ITS_OWNER & given.keys() or unresolved(replay.tree) == [], given
         replay.commit()
 
 
