@@ -21,7 +21,6 @@ from benchmarks.load import CONNECTIONS, Job, Load, load
 from tests.support.answers import Resolver
 from tests.support.render import Renderer
 from tests.support.runs import (
-    STOP_SECONDS,
     database_server,
     free_port,
     new_databases,
@@ -95,7 +94,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
         if process.poll() is None:
             os.killpg(process.pid, number)
         try:
-            process.wait(STOP_SECONDS / 4)
+            process.wait(15)
         except subprocess.TimeoutExpired:
             continue
 

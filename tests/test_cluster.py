@@ -285,7 +285,7 @@ class Rendered:
             env={**os.environ, "KUBECONFIG": str(self.kubeconfig), **variables},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
 

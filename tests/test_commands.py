@@ -68,7 +68,7 @@ def make(
         check=False,
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=1800,
     )
 
 

@@ -17,7 +17,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,7 @@ from tests.support.answers import Resolver
 from tests.support.figures import Figure
 from tests.support.kubernetes import kustomize
 from tests.support.render import Renderer
-from tests.support.runs import python, vault_program
+from tests.support.runs import claim_port, python, vault_program
 from tests.support.template import Template
 
 TEMPLATE = Template()
@@ -58,7 +58,7 @@ STACKS: Mapping[str, Mapping[str, Any]] = {
 """All presets, and the database that none of them has."""
 
 USER = 10001
-PATIENCE = 90.0
+PATIENCE = 300.0
 """Seconds after which something that should happen is taken as never happening."""
 
 LARGEST_IMAGE = 250_000_000
@@ -89,7 +89,7 @@ def engine() -> Iterator[docker.DockerClient]:
     asked = subprocess.run(["docker", "info"], capture_output=True, text=True, check=False)
     if asked.returncode != 0:
         pytest.skip(f"no container engine answers: {asked.stderr.strip()}")
-    client = docker.from_env()
+    client = docker.from_env(timeout=600)
     yield client
     client.close()
 
@@ -146,7 +146,7 @@ class Stack:
 
     def get(self, path: str) -> httpx2.Response:
         """Ask the API as it is published on this machine."""
-        return httpx2.get(f"{self.url}{path}", timeout=10)
+        return httpx2.get(f"{self.url}{path}", timeout=60)
 
     def remove(self) -> None:
         """Leave nothing behind: no container, network, volume or image."""
@@ -192,8 +192,10 @@ def free_port_base() -> int:
     tests.
     """
     for base in random.sample(range(26_000, 32_000, 100), 60):
-        if all(is_free(base + each) for each in (0, 10, 20, 21, 30, 40, *range(50, 60))):
-            return base
+        with suppress(OSError):
+            claim_port(base)  # until this process ends: the stack takes them much later
+            if all(is_free(base + each) for each in (0, 10, 20, 21, 30, 40, *range(50, 60))):
+                return base
     raise RuntimeError("no free ports")
 
 
@@ -285,7 +287,7 @@ def test_compose_starts_a_service_that_keeps_its_data(
         assert_confined(stack.container("api"))
         if stack.answers["frontend"] != "none":
             assert_has_frontend(stack, figure)
-        made = httpx2.post(f"{stack.url}/api/v1/projects", json={"name": "Kept"}, timeout=10)
+        made = httpx2.post(f"{stack.url}/api/v1/projects", json={"name": "Kept"}, timeout=60)
         if stack.answers["auth"] != "none":
             assert made.status_code == 401
         else:
@@ -306,8 +308,8 @@ def assert_has_frontend(stack: Stack, figure: Figure) -> None:
     figure(f"image of the frontend: {size / 1e6:.0f} MB")
     assert size < LARGEST_FRONTEND
     url = f"http://127.0.0.1:{stack.answers['ports']['frontend']}"
-    assert httpx2.get(f"{url}/health", timeout=10).json() == {"status": "ok"}
-    page = httpx2.get(url, timeout=10, follow_redirects=True)
+    assert httpx2.get(f"{url}/health", timeout=60).json() == {"status": "ok"}
+    page = httpx2.get(url, timeout=60, follow_redirects=True)
     assert page.status_code == 200
     assert API_READY in page.text
     network = stack.engine.networks.get(f"{slug}_frontend").attrs["IPAM"]["Config"][0]["Subnet"]
@@ -326,7 +328,7 @@ def assert_keeps(stack: Stack, path: str) -> None:
     assert (kept.status_code, kept.json()["name"]) == (200, "Kept")
 
     with save_and_restore(stack):
-        assert httpx2.delete(f"{stack.url}{path}", timeout=10).status_code == 204
+        assert httpx2.delete(f"{stack.url}{path}", timeout=60).status_code == 204
         assert stack.get(path).status_code == 404
     assert stack.get(path).json() == kept.json()
 
@@ -457,8 +459,11 @@ def test_image_runs_alone_without_rights(
         )
         try:
             wait_until(lambda: health_of(container) == "healthy", "a healthy container")
-            ready = container.exec_run(["python", "/usr/local/lib/healthcheck.py", "/ready"])
-            assert (ready.exit_code, ready.output) == (1, b"/ready answered 503\n")
+            check = ["python", "/usr/local/lib/healthcheck.py", "/ready"]
+            wait_until(
+                lambda: container.exec_run(check) == (1, b"/ready answered 503\n"),
+                "a check that sees that it is not ready",
+            )
             assert_stops_when_told(container)
         finally:
             container.remove(force=True)
@@ -523,9 +528,13 @@ def test_compose_brings_upstreams_for_the_gateway(
             wait_until(partial(callers, container), "the line of a request in the log")
             gateway = stack.container("api").attrs["NetworkSettings"]["Networks"].values()
             assert callers(container)[0] not in {network["IPAddress"] for network in gateway}
-        components = stack.get("/ready").json()["components"]
-        assert components["upstream:first"]["status"] == "up"
-        assert components["upstream:second"]["status"] == "up"
+
+        def all_up() -> bool:
+            components = stack.get("/ready").json()["components"]
+            upstreams = [components[f"upstream:{name}"] for name in ("first", "second")]
+            return all(upstream["status"] == "up" for upstream in upstreams)
+
+        wait_until(all_up, "upstreams that are up")
 
 
 def callers(container: Container) -> list[str]:
@@ -545,14 +554,13 @@ def test_compose_lets_prometheus_in_and_nobody_else(
         url = f"http://127.0.0.1:{stack.answers['ports']['prometheus']}/api/v1"
 
         def scraped() -> bool:
-            asked = httpx2.get(
-                f"{url}/query", params={"query": 'app_info * on (job) up{job="api"}'}
-            )
+            query = {"query": 'app_info * on (job) up{job="api"}'}
+            asked = httpx2.get(f"{url}/query", params=query, timeout=60)
             return bool(asked.json()["data"]["result"])
 
         wait_until(scraped, "a look at the service's figures")
         assert stack.get("/metrics").status_code == 403
-        groups = httpx2.get(f"{url}/rules").json()["data"]["groups"]
+        groups = httpx2.get(f"{url}/rules", timeout=60).json()["data"]["groups"]
         assert {rule["health"] for group in groups for rule in group["rules"]} <= {"ok", "unknown"}
         assert len(groups) > 5
 

@@ -174,7 +174,7 @@ def build(directory: Path) -> tuple[int, str]:
         check=False,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
     )
     return built.returncode, COLOURS.sub("", built.stdout + built.stderr)
 
@@ -419,7 +419,7 @@ def run(command: str, directory: Path) -> str:
         check=False,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
     )
     assert ran.returncode == 0, f"{command}\n{ran.stdout}{ran.stderr}"
     return ran.stdout

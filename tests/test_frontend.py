@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from tests.support.frontends import (
 from tests.support.node import NotAvailableError
 from tests.support.openid import AUDIENCE, openid_provider
 from tests.support.render import Renderer
-from tests.support.runs import START_SECONDS, Running, environment, free_port, running
+from tests.support.runs import START_SECONDS, environment, free_port, running
 from tests.support.template import Answers, Template
 
 TEMPLATE = Template()
@@ -135,11 +135,12 @@ def test_a_frontend_checks_itself_and_is_used(name: str, frontend: Path) -> None
         )
         assert re.search(r"\d+ passed", said)
         assert not re.search(r"[1-9]\d* (skipped|flaky)", said), said
-        policy = httpx2.get(there.url).headers["content-security-policy"]
+        policy = httpx2.get(there.url, timeout=60).headers["content-security-policy"]
         assert "'unsafe-inline'" not in policy
         if name == "open":
-            httpx2.get(f"{there.url}/projects", headers={"X-Forwarded-For": SOMEBODY})
-            assert SOMEBODY in there.log.read_text("utf-8")
+            somebody = {"X-Forwarded-For": SOMEBODY}
+            httpx2.get(f"{there.url}/projects", headers=somebody, timeout=60)
+            wait_until(lambda: SOMEBODY in there.log.read_text("utf-8"), there.log)
         assert "Traceback" not in there.log.read_text("utf-8")
 
 
@@ -230,19 +231,19 @@ def test_make_serves_it_with_hot_reload(frontend: Path) -> None:
         started = ["make", "frontend", f"PORT={api}", f"WEB_PORT={port}"]
         with running(started, service, port, environment()) as server:
             server.wait_until("/health")
-            assert "It is ready." in server.get("/").text
+            wait_until(lambda: "It is ready." in server.get("/", seconds=300).text, server.output)
             page = frontend / "src/app/page.tsx"
             page.write_text(
                 page.read_text("utf-8").replace("It is ready.", "All is well."), "utf-8"
             )
-            wait_for("All is well.", server)
+            wait_until(lambda: "All is well." in server.get("/", seconds=300).text, server.output)
 
 
-def wait_for(text: str, server: Running) -> None:
-    """Wait until the first page says something."""
+def wait_until(happens: Callable[[], bool], said: object) -> None:
+    """Wait for something; when it does not happen, show what was said meanwhile."""
     end = monotonic() + START_SECONDS
-    while text not in server.get("/").text:
-        assert monotonic() < end, "\n".join(server.output)
+    while not happens():
+        assert monotonic() < end, said
         sleep(0.2)
 
 

@@ -83,8 +83,7 @@ def ask(server: Running, token: str, path: str = ME) -> httpx2.Response:
 
 def test_tokens_of_a_real_provider_are_accepted(service: Path, provider: Provider) -> None:
     with serving(service, provider) as server:
-        known = server.get("/ready").json()["components"]["auth"]
-        assert known["status"] == "up"
+        server.wait_until_all_are_up({"auth"})
 
         me = ask(server, provider.machine_token(scope="read write"))
         assert me.status_code == 200, me.text

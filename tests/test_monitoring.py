@@ -56,7 +56,7 @@ TEMPLATE = Template()
 MATRIX = Matrix(TEMPLATE)
 RENDERER = Renderer(TEMPLATE)
 SCHEMAS = ROOT.parent / "shared/schemas"
-PATIENCE = 60
+PATIENCE = 300
 DEBIANS_TEMPLATE = Path("/usr/share/prometheus/alertmanager/default.tmpl")
 """Where Debian's Alertmanager looks for it, whatever it is told."""
 

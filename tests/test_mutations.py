@@ -329,5 +329,5 @@ def own_tests(directory: Path, *which: str) -> "subprocess.CompletedProcess[str]
         check=False,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1800,
     )

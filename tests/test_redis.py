@@ -36,7 +36,7 @@ REQUESTS = 3000
 AT_ONCE = 8
 AWAY, OPENED = "redis is away", "breaker opened"
 WARM_UP = 300
-PATIENCE = 20
+PATIENCE = 120
 
 SERVICE = """
 from fastapi import APIRouter, Depends

@@ -40,7 +40,7 @@ ANSWERS = {"database": "postgresql", "auth": "none", "redis": False}
 PROJECTS = "/api/v1/projects"
 REQUESTS = 5000
 CALLERS = 8
-PATIENCE = 60.0
+PATIENCE = 300.0
 PATIENCE_OF_UVICORN = 5.0
 """Seconds after which it replaces a process that says nothing, unless it is told otherwise."""
 

@@ -12,8 +12,7 @@ import os
 import secrets
 import signal
 import sys
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
@@ -31,9 +30,7 @@ from tests.support.matrix import Matrix
 from tests.support.render import Renderer
 from tests.support.results import wanted
 from tests.support.runs import (
-    START_SECONDS,
     Issuer,
-    Running,
     database_server,
     environment,
     free_port,
@@ -330,12 +327,12 @@ def serves_in_production(
     )
     command = [sys.executable, "-m", "app"]
     with running(command, rendered.directory, port, variables) as server:
-        wait_until_all_are_up(server, {COMPONENTS[name] for name in addresses.keys() & COMPONENTS})
+        server.wait_until_all_are_up({COMPONENTS[name] for name in addresses.keys() & COMPONENTS})
         if rendered.service.answers["redis"]:
-            wait_until_all_are_up(server, {"redis"})
+            server.wait_until_all_are_up({"redis"})
         assert server.get("/openapi.json").status_code == 404
         if rendered.service.answers["auth"] != "none":
-            wait_until_all_are_up(server, {"auth"})
+            server.wait_until_all_are_up({"auth"})
             assert server.get("/api/v1/auth/me").status_code == 401
             assert server.get("/api/v1/auth/me", issuer.token).json()["subject"] == "ada"
         if rendered.service.answers["examples"]:
@@ -354,16 +351,3 @@ def operations_of(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             yield method.upper(), path, operation
-
-
-def wait_until_all_are_up(server: Running, names: Collection[str]) -> None:
-    """Wait until the service is ready and some components are up: a busy machine may be slow."""
-    end = time.monotonic() + START_SECONDS
-    while True:
-        server.wait_until("/ready")
-        ready = server.get("/ready").json()
-        states = {name: component["status"] for name, component in ready["components"].items()}
-        if ready["status"] == "ready" and all(states[name] == "up" for name in names):
-            return
-        assert time.monotonic() < end, ready
-        time.sleep(0.2)

@@ -69,7 +69,7 @@ from tests.core.jobs.tasks import own_outbox, traces
 own_outbox()
 
 async def count(wanted):
-    async with started(Settings()), asyncio.timeout(120):
+    async with started(Settings()), asyncio.timeout(600):
         while len(await traces("sure")) < wanted:
             await asyncio.sleep(0.2)
         # What was sent twice would come by now.

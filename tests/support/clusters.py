@@ -20,7 +20,7 @@ from tests.support.kubernetes import Object, built_program
 from tests.support.runs import free_port
 
 TOKEN = "of-the-tests"  # noqa: S105
-START_SECONDS = 60
+START_SECONDS = 300
 
 
 @dataclass
@@ -138,7 +138,9 @@ def api_server() -> Iterator[Cluster]:
             context = ssl.create_default_context()
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
             headers = {"Authorization": f"Bearer {TOKEN}"}
-            with httpx2.Client(base_url=url, verify=context, headers=headers, timeout=30) as client:
+            with httpx2.Client(
+                base_url=url, verify=context, headers=headers, timeout=120
+            ) as client:
                 _wait_for(client, processes, directory / "log")
                 yield Cluster(url, client)
         finally:

@@ -20,7 +20,7 @@ LOCK = ROOT / "tests/support/frontend/package-lock.json"
 LOCKED = "package-lock.json"
 OWN = "package.json"
 CORE = "core/package.json"
-COMMAND_SECONDS = 300
+COMMAND_SECONDS = 1800
 
 
 def projects(template: Template) -> Iterator[dict[str, dict[str, str]]]:

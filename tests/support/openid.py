@@ -19,7 +19,7 @@ PROJECT = Path(__file__).parent / "openid_provider"
 AUDIENCE = "https://api.example.com"
 OTHER_AUDIENCE = "https://other.example.com"
 REDIRECT = "https://app.example.com/signed-in"
-STOP_SECONDS = 20
+STOP_SECONDS = 60
 MOST_REDIRECTS = 10
 
 
@@ -48,6 +48,7 @@ class Provider:
             f"{self.issuer}/token",
             data={"grant_type": "client_credentials", "resource": audience, "scope": scope},
             auth=("a-machine", "a-secret"),
+            timeout=60,
         )
         assert answer.status_code == 200, answer.text
         return str(answer.json()["access_token"])
@@ -77,13 +78,14 @@ class Provider:
                 "redirect_uri": REDIRECT,
                 "code_verifier": verifier,
             },
+            timeout=60,
         )
         assert answer.status_code == 200, answer.text
         tokens: dict[str, str] = answer.json()
         return tokens
 
     def _code(self, login: str, request: dict[str, str]) -> str:
-        with httpx2.Client(base_url=self.issuer) as browser:
+        with httpx2.Client(base_url=self.issuer, timeout=60) as browser:
             answer = browser.get("/auth", params=request)
             for _ in range(MOST_REDIRECTS):
                 address = answer.headers.get("location", "")

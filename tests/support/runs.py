@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,9 +24,9 @@ import httpx2
 
 from tests.support.template import ROOT
 
-START_SECONDS = 60
-STOP_SECONDS = 60
-COMMAND_SECONDS = 900
+START_SECONDS = 300
+STOP_SECONDS = 300
+COMMAND_SECONDS = 1800
 
 _CLAIMS: list[socket.socket] = []
 """What keeps ports for this process."""
@@ -306,12 +306,12 @@ def free_port() -> int:
     while True:
         port = random.randrange(20_000, 26_000)  # noqa: S311
         with socket.socket() as probe, suppress(OSError):
-            _claim(port)
+            claim_port(port)
             probe.bind(("127.0.0.1", port))
             return port
 
 
-def _claim(port: int) -> None:
+def claim_port(port: int) -> None:
     """Keep a port from other processes that look for one, until this one ends.
 
     Raises:
@@ -360,6 +360,22 @@ class Running:
                     return
             time.sleep(0.1)
         raise AssertionError("\n".join([f"{path} does not answer 200", *self.output]))
+
+    def wait_until_all_are_up(self, names: Collection[str]) -> None:
+        """Wait until the service is ready and some components are up: a busy machine may be slow.
+
+        Raises:
+            AssertionError: they were not in time.
+        """
+        end = time.monotonic() + START_SECONDS
+        while True:
+            self.wait_until("/ready")
+            ready = self.get("/ready").json()
+            states = {name: component["status"] for name, component in ready["components"].items()}
+            if ready["status"] == "ready" and all(states[name] == "up" for name in names):
+                return
+            assert time.monotonic() < end, ready
+            time.sleep(0.2)
 
     def stop(self, number: signal.Signals, *, group: bool = False) -> int:
         """Send a signal to the process, or as a terminal does to its group, and wait.

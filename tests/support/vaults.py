@@ -12,7 +12,7 @@ import hvac
 from tests.support.runs import free_port, vault_program
 
 ROOT_TOKEN = "root-of-the-tests"  # noqa: S105
-START_SECONDS = 60
+START_SECONDS = 300
 
 
 @contextmanager

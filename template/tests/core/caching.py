@@ -224,7 +224,7 @@ class CacheContract:
     async def test_what_takes_longer_than_a_lease_is_kept(
         self, started: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(port, "LEASE_SECONDS", 2.0)
+        monkeypatch.setattr(port, "LEASE_SECONDS", 4.0)
         slow, removed = Computing("slow"), Computing("removed")
         asking = [
             asyncio.create_task(cache.remember("slow", slow, seconds=60)),
@@ -232,7 +232,7 @@ class CacheContract:
         ]
         await asyncio.gather(slow.begun.wait(), removed.begun.wait())
         await cache.delete("removed")
-        await asyncio.sleep(2.5)  # more than one lease
+        await asyncio.sleep(4.5)  # more than one lease
         slow.may_end.set()
         removed.may_end.set()
         assert await asyncio.gather(*asking) == ["slow", "removed"]

@@ -306,7 +306,7 @@ async def test_what_is_left_of_a_deadline_is_told_and_kept(
         await line.request("GET", "/x")
     assert 30_000 < int(other.received[0].headers["x-request-timeout"]) <= 60_000
     other.reaction = hanging
-    with deadline.within(1):
+    with deadline.within(2):
         await fails(line, UpstreamTimeoutError, "GET")
     assert len(other.received) == 2
     # That somebody is in a hurry says nothing about the upstream.
@@ -461,7 +461,7 @@ async def test_a_failing_upstream_is_left_alone_until_a_probe_succeeds(
 ) -> None:
     other.reaction = FAILURES[failure]
     line = Upstream(f"other-{uuid4().hex}", other.url, private=True)
-    patience = 0.5 if failure == "hangs" else 10
+    patience = 2 if failure == "hangs" else 10
     changes = {"http_read_timeout": patience, "http_breaker_rest": 1, "http_breaker_failures": 3}
     async with calling(with_changes(settings, **changes)):
         clock = upstream_module._line(line).breaker._clock = Clock()
@@ -473,8 +473,8 @@ async def test_a_failing_upstream_is_left_alone_until_a_probe_succeeds(
 
         refused = await fails(line, UpstreamUnavailableError)
         assert refused.headers == {"Retry-After": "1"}
-        # The fastest of some: the machine may be busy, and an upstream that hangs takes 500 ms.
-        assert min([await _seconds_of_a_refusal(line) for _ in range(10)]) < 0.01
+        # The fastest of some: the machine may be busy, and an upstream that hangs takes 2 s.
+        assert min([await _seconds_of_a_refusal(line) for _ in range(10)]) < 0.1
         assert len(other.received) == 3
 
         clock.now += 1
@@ -548,7 +548,7 @@ async def test_our_caller_learns_what_happened_and_no_address(
     assert failed.headers["content-type"] == "application/problem+json"
     assert failed.json()["upstream"] == line.name
     assert "secret" not in failed.text
-    assert str(other.port) not in failed.text
+    assert f":{other.port}" not in failed.text
     assert (refused.status_code, refused.json()["code"]) == (503, "service_unavailable")
     assert int(refused.headers["retry-after"]) > 1
 

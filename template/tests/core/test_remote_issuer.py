@@ -25,6 +25,7 @@ ME = "/api/v1/auth/me"
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(module, "monotonic", clock)
+    monkeypatch.setattr(module, "FETCH_TIMEOUT_SECONDS", 60)  # which goes by the real clock
     return clock
 
 

@@ -29,7 +29,7 @@ async def test_a_request_ends_and_so_does_the_check(
     relay = Relay(make_url(empty_databases[database.variable]))
     await relay.mend()
     addresses = empty_databases | {database.variable: relay.url}
-    limited = with_changes(settings, **addresses, db_statement_timeout=1, db_connect_timeout=1)
+    limited = with_changes(settings, **addresses, db_statement_timeout=3, db_connect_timeout=3)
     app = create_app(limited, routers=[router])
     async with app.router.lifespan_context(app), caller_of(app) as caller:
         assert (await caller.get("/api/v1/ask")).json() == 1

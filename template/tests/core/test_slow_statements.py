@@ -39,9 +39,9 @@ async def test_a_statement_ends_in_time(
             if FLAVOUR.name == "mysql" and not getattr(connection.dialect, "is_mariadb", False):
                 pytest.skip("MySQL itself has no limit that covers every statement; MariaDB has")
         seconds = [await _ask(caller, path)]
-        while min(seconds) >= 3 and len(seconds) < 3:  # the machine may have stood still
+        while min(seconds) >= 10 and len(seconds) < 3:  # the machine may have stood still
             seconds.append(await _ask(caller, path))
-    assert 1 <= min(seconds) < 3
+    assert 1 <= min(seconds) < 10
 
 
 async def _ask(caller: AsyncClient, path: str) -> float:

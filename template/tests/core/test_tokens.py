@@ -330,7 +330,7 @@ ATTACKS = {**TIMES, **NAMES, **SIGNATURES, **KEY_IDS, **HEADERS, **SHAPES}
 
 ACCEPTED: dict[str, Attack] = {
     "as it is": token,
-    "expired within the leeway": seconds(exp=-20),
+    "expired within the leeway": seconds(exp=-5),
     "not yet valid within the leeway": seconds(nbf=20, iat=20),
     "a time with a fraction": seconds(exp=60.5),
     "no time of issue": saying({"iat": ...}),

@@ -7,6 +7,9 @@ export const foundation: PlaywrightTestConfig = {
   outputDir: "test-results",
   reporter: "list",
   workers: 1,
+  // A password is made slow to check, and a pipeline's machine is slow besides.
+  timeout: 180_000,
+  expect: { timeout: 30_000 },
   use: {
     baseURL: process.env.E2E_BASE_URL ?? "http://localhost:3000",
     launchOptions: {

@@ -12,5 +12,9 @@ export const foundation: ViteUserConfig = {
       "server-only": resolve("core/tests/nothing.ts"),
     },
   },
-  test: { include: ["core/tests/**/*.test.ts", "src/**/*.test.{ts,tsx}"] },
+  test: {
+    include: ["core/tests/**/*.test.ts", "src/**/*.test.{ts,tsx}"],
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+  },
 };

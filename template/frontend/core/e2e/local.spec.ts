@@ -1,7 +1,7 @@
 import { type Page, expect, test } from "@playwright/test";
 
 import { expectAccessible } from "./accessible";
-import { fillIn, mailedPage, member, newcomer, signIn } from "./people/local";
+import { fillIn, follow, mailedPage, member, newcomer, signIn } from "./people/local";
 
 const FORMS = ["sign-in", "sign-up", "forgot-password", "verify-email", "reset-password"];
 
@@ -90,7 +90,7 @@ test("a forgotten password is replaced by the mail's link", async ({ page }) => 
   await page.getByLabel("E-mail address").fill(person.email);
   await page.getByRole("button", { name: "Send the mail" }).click();
   await expect(page.getByRole("status")).toBeVisible();
-  await page.goto(await mailedPage(person, "reset-password"));
+  await follow(page, await mailedPage(person, "reset-password"));
   person.password += " and looms";
   await page.getByLabel("New password").fill(person.password);
   await page.getByRole("button", { name: "Change the password" }).click();

@@ -93,7 +93,7 @@ def gateway_server(
             "max_sockets": 1,
             "max_body_bytes": 100_000,
         },
-        "idle": {"url": url, "max_concurrent": 1, "idle_timeout": 1},
+        "idle": {"url": url, "max_concurrent": 1, "idle_timeout": 3},
         "terse": {"url": url, "max_message_bytes": 100_000},
         "wordy": {"url": url, "max_message_bytes": LARGEST_MESSAGE},
         "shared": {"url": url, "max_concurrent": 10, "max_sockets": 10},

@@ -13,7 +13,7 @@ from tests.core.gateway.test_shares import calling, headers_of, taking
 from tests.core.issuing.base import Issuer, bearer
 from tests.core.plugin import TENANT
 
-SECONDS_LEFT = 5
+SECONDS_LEFT = 10
 
 
 def test_a_closed_upstream_wants_a_token_before_anything_else(gateway: Gateway) -> None:

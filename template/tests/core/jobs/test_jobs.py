@@ -577,7 +577,9 @@ async def test_what_could_not_be_enqueued_in_time_is_enqueued_late(
 
     TASKS.clear()
     TASKS.update({each.name: each for each in (first, second)})
-    start = datetime.now(UTC) - timedelta(seconds=5)
+    now = datetime.now(UTC)  # for all of it: nothing else falls due meanwhile
+    monkeypatch.setattr("app.core.jobs.attendance.utc_now", lambda: now)
+    start = now - timedelta(seconds=5)
     since = dict.fromkeys(TASKS, start)
     with monkeypatch.context() as patched:
         patched.setattr(jobs, "send", _failing_after(1, jobs))

@@ -35,6 +35,7 @@ def variables(own_databases: Addresses, tmp_path: Path) -> dict[str, str]:
     return {
         **as_environment(own_databases),
         "REDIS_ENABLED": "true",
+        "REDIS_TIMEOUT": "3",
         "REDIS_KEY_PREFIX": "measured",
         "JOBS_AT_ONCE": "2",
         "METRICS_PORT": str(free_port()),

@@ -32,7 +32,7 @@ async def test_both_providers_lead_to_the_same_account(browser: Browser) -> None
 async def test_a_provider_is_not_tired(
     settings: Settings, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routes, "MOST", "2/minute")
+    monkeypatch.setattr(routes, "MOST", "2/day")
     own = with_changes(settings, **elsewhere.settings)
     with secrets.given_by(own):
         async with caller_of(create_app(own), headers={}) as client:
