@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -140,7 +141,7 @@ def test_a_frontend_checks_itself_and_is_used(name: str, frontend: Path) -> None
         if name == "open":
             somebody = {"X-Forwarded-For": SOMEBODY}
             httpx2.get(f"{there.url}/projects", headers=somebody, timeout=60)
-            wait_until(lambda: SOMEBODY in there.log.read_text("utf-8"), there.log)
+            wait_until(lambda: SOMEBODY in there.log.read_text("utf-8"), there.log.read_text)
         assert "Traceback" not in there.log.read_text("utf-8")
 
 
@@ -231,19 +232,20 @@ def test_make_serves_it_with_hot_reload(frontend: Path) -> None:
         started = ["make", "frontend", f"PORT={api}", f"WEB_PORT={port}"]
         with running(started, service, port, environment()) as server:
             server.wait_until("/health")
-            wait_until(lambda: "It is ready." in server.get("/", seconds=300).text, server.output)
+            said = partial("\n".join, server.output)
+            wait_until(lambda: "It is ready." in server.get("/", seconds=300).text, said)
             page = frontend / "src/app/page.tsx"
             page.write_text(
                 page.read_text("utf-8").replace("It is ready.", "All is well."), "utf-8"
             )
-            wait_until(lambda: "All is well." in server.get("/", seconds=300).text, server.output)
+            wait_until(lambda: "All is well." in server.get("/", seconds=300).text, said)
 
 
-def wait_until(happens: Callable[[], bool], said: object) -> None:
+def wait_until(happens: Callable[[], bool], said: Callable[[], str]) -> None:
     """Wait for something; when it does not happen, show what was said meanwhile."""
     end = monotonic() + START_SECONDS
     while not happens():
-        assert monotonic() < end, said
+        assert monotonic() < end, said()
         sleep(0.2)
 
 
