@@ -413,13 +413,14 @@ def test_every_password_of_compose_is_to_be_chosen() -> None:
 
 def resolve_compose(files: list[Path]) -> subprocess.CompletedProcess[str]:
     """Let Compose merge files and check the result; needs its client, but no engine."""
-    if not has_compose():
+    program = compose()
+    if program is None:
         pytest.skip("no docker compose: compose files are checked against their schema only")
     chosen = [argument for file in files for argument in ("--file", str(file))]
     directory = str(files[0].parent)
     everything = ["--profile", "*", "--project-directory", directory]
     return subprocess.run(
-        ["docker", "compose", *everything, *chosen, "config"],
+        [program, *everything, *chosen, "config"],
         capture_output=True,
         text=True,
         check=False,
@@ -427,12 +428,17 @@ def resolve_compose(files: list[Path]) -> subprocess.CompletedProcess[str]:
 
 
 @cache
-def has_compose() -> bool:
-    """Whether the docker client and its Compose plug-in are installed."""
+def compose() -> str | None:
+    """Find the program that `docker compose` starts: by itself it is twice as fast."""
     if not shutil.which("docker"):
-        return False
-    asked = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
-    return asked.returncode == 0
+        return None
+    asked = subprocess.run(
+        ["docker", "info", "--format", "{{json .ClientInfo.Plugins}}"],
+        capture_output=True,
+        check=False,
+    )
+    plugins = json.loads(asked.stdout or "null") or []
+    return next((str(each["Path"]) for each in plugins if each["Name"] == "compose"), None)
 
 
 def unquoted(process: subprocess.CompletedProcess[str]) -> str:

@@ -1,11 +1,14 @@
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+import pytest
 from alembic.script import ScriptDirectory
 
+from app.core.database.flavours.flavour import FLAVOUR
+from app.core.database.layout import DATABASES
+from app.core.development import lint_migrations
 from app.core.migrate import configurations
+from tests.core.migrating import as_environment, environment
 
 DANGEROUS = '''
 """An index that holds up every writer."""
@@ -21,29 +24,30 @@ def upgrade() -> None:
 '''
 
 
-def lint(directory: Path) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "app.core.development.lint_migrations"],
-        cwd=directory,
-        check=False,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def lint(captured: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    addresses = {database.variable: FLAVOUR.example for database in DATABASES}
+    with environment(**as_environment(addresses), LOG_LEVEL="WARNING"):
+        status = lint_migrations.main()
+    return status, captured.readouterr().out
 
 
-def test_the_migrations_hold_up_nobody() -> None:
-    done = lint(Path.cwd())
-    assert done.returncode == 0, done.stdout
+def test_the_migrations_hold_up_nobody(capfd: pytest.CaptureFixture[str]) -> None:
+    status, said = lint(capfd)
+    assert status == 0, said
 
 
-def test_a_migration_that_would_is_noticed(tmp_path: Path) -> None:
+def test_a_migration_that_would_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     copy = tmp_path / "service"
-    shutil.copytree(".", copy, ignore=shutil.ignore_patterns(".local", ".venv", "__pycache__"))
+    shutil.copytree("migrations", copy / "migrations")
+    for name in ("alembic.ini", ".squawk.toml"):
+        shutil.copy(name, copy)
     scripts = ScriptDirectory.from_config(configurations()[0])
     dangerous = DANGEROUS.format(head=scripts.get_current_head())
     versions = Path(scripts.versions).relative_to(Path.cwd())
     (copy / versions).mkdir(exist_ok=True)
     (copy / versions / "dangerous.py").write_text(dangerous)
-    done = lint(copy)
-    assert (done.returncode, "require-concurrent-index-creation" in done.stdout) == (1, True)
+    monkeypatch.chdir(copy)
+    status, said = lint(capfd)
+    assert (status, "require-concurrent-index-creation" in said) == (1, True)

@@ -461,19 +461,21 @@ async def test_a_failing_upstream_is_left_alone_until_a_probe_succeeds(
 ) -> None:
     other.reaction = FAILURES[failure]
     line = Upstream(f"other-{uuid4().hex}", other.url, private=True)
-    patience = 2 if failure == "hangs" else 10
+    patience = 0.5 if failure == "hangs" else 10
     changes = {"http_read_timeout": patience, "http_breaker_rest": 1, "http_breaker_failures": 3}
     async with calling(with_changes(settings, **changes)):
-        clock = upstream_module._line(line).breaker._clock = Clock()
+        running = upstream_module._line(line)
+        clock = running.breaker._clock = Clock()
         for _ in range(3):
             assert states()[line.name] is State.CLOSED
             with pytest.raises((UpstreamFailedError, UpstreamTimeoutError)):
                 await line.request("POST", "/x")
         assert states()[line.name] is State.OPEN
+        (await running._connected()).timeout = PATIENCE
 
         refused = await fails(line, UpstreamUnavailableError)
         assert refused.headers == {"Retry-After": "1"}
-        # The fastest of some: the machine may be busy, and an upstream that hangs takes 2 s.
+        # The fastest of some: the machine may be busy, and an upstream that hangs takes 0.5 s.
         assert min([await _seconds_of_a_refusal(line) for _ in range(10)]) < 0.1
         assert len(other.received) == 3
 

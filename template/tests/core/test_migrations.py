@@ -22,6 +22,7 @@ from app.core.database.layout import DATABASES
 from app.core.database.revision import version_table
 from app.core.discovery import import_submodules
 from app.core.migrate import configurations
+from app.core.migrate import main as bring_up_to_date
 from tests.core.migrating import alembic, as_environment, environment, look, migrate
 from tests.core.new_model import NEW_MODEL
 from tests.core.plugin import Addresses, caller_of, with_changes
@@ -80,25 +81,30 @@ def test_the_migrations_make_what_the_models_say(addresses: Addresses) -> None:
 
 def test_several_migrators_at_once(empty_databases: Addresses, settings: Settings) -> None:
     with environment(**as_environment(empty_databases), LOG_LEVEL="INFO"):
-        migrators = start("tests.core.migrators", str(MIGRATORS))
-        output, _ = migrators.communicate(timeout=60)
-    assert migrators.returncode == 0, output
-    assert output.count("Running upgrade") == revisions()
+        migrators = subprocess.run(  # noqa: S603
+            [sys.executable, "-m", "tests.core.migrators", str(MIGRATORS)],
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+        )
+    assert migrators.returncode == 0, migrators.stdout
+    assert migrators.stdout.count("Running upgrade") == revisions()
     assert tables_of(settings, empty_databases) == expected_tables()
 
 
 def test_a_database_ahead_of_the_code_stays_as_it_is(
-    empty_databases: Addresses, settings: Settings
+    empty_databases: Addresses, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     migrate(empty_databases)
     of = with_changes(settings, **empty_databases)
     for database in DATABASES:
         look(of, database, partial(claim_newer, version_table(database.section)))
     with environment(**as_environment(empty_databases)):
-        migrator = start("app.core.migrate")
-        output, _ = migrator.communicate(timeout=60)
-    assert migrator.returncode == 0, output
-    assert output.count("the database is ahead of this code") == len(DATABASES), output
+        bring_up_to_date()
+    said = capsys.readouterr().err
+    assert said.count("the database is ahead of this code") == len(DATABASES), said
     for database in DATABASES:
         table = version_table(database.section)
         assert look(of, database, partial(revisions_in, table)) == ["newer"]
@@ -114,15 +120,6 @@ def claim_newer(table: str, connection: Connection) -> None:
 
 def revisions_in(table: str, connection: Connection) -> list[str]:
     return list(connection.execute(text(f"SELECT version_num FROM {table}")).scalars())  # noqa: S608
-
-
-def start(*module: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", *module],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 def test_a_migrator_waits_for_another_only_so_long(
