@@ -29,7 +29,7 @@ CONTENTS = Contents(MATRIX, RENDERER)
 PATHS = sorted(RENDERER.sources)
 
 
-class AnyTagLoader(yaml.SafeLoader):
+class AnyTagLoader(yaml.CSafeLoader):
     """Reads YAML with the tags that GitLab (!reference) and Compose (!reset) add."""
 
 

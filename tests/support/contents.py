@@ -36,6 +36,7 @@ class Contents:
         self.matrix = matrix
         self.renderer = renderer
         self._sample = cache(matrix.covering)
+        self._projections = cache(self._project)
 
     def of(self, path: str) -> Sequence[Content]:
         """List what a file says in the combinations that have it.
@@ -69,11 +70,12 @@ class Contents:
     def _ways(
         self, names: frozenset[str], pieces: Iterable[str], owners: Iterable[str]
     ) -> Iterator[Answers]:
-        for projection in self.matrix.projections(names - self.matrix.free, pieces=pieces):
-            yield projection.answers
+        yield from self._projections(names - self.matrix.free, frozenset(pieces))
         for name in sorted(names & self.matrix.free):
-            for projection in self.matrix.projections((name,), pieces=owners):
-                yield projection.answers
+            yield from self._projections(frozenset({name}), frozenset(owners))
+
+    def _project(self, names: frozenset[str], pieces: frozenset[str]) -> list[Answers]:
+        return [each.answers for each in self.matrix.projections(names, pieces=pieces)]
 
     def _parts(self, path: str) -> Iterator[list[Content]]:
         """List what each part of a text says, from one line that always stands to the next."""

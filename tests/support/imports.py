@@ -37,7 +37,7 @@ def external_packages(text: str) -> set[str]:
 @cache
 def _distribution(name: str) -> str:
     module = name.partition(".")[0]
-    found = set(packages_distributions().get(module, ()))
+    found = set(_installed().get(module, ()))
     if len(found) > 1:
         return normalised(_sharer(name, found))
     if found:
@@ -46,6 +46,9 @@ def _distribution(name: str) -> str:
     if module not in beside:
         raise LookupError(f"the module {module} belongs to no installed package")
     return normalised(module)
+
+
+_installed = cache(packages_distributions)
 
 
 def _sharer(name: str, sharers: set[str]) -> str:
