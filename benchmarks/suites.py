@@ -20,6 +20,7 @@ from tools.matrix import CORE
 NAMES = ("suite", "matrix")
 
 FEW = "tests/core/test_health.py"
+AS_MAKE_TEST = ("--numprocesses", "4")
 
 
 def measure(names: Sequence[str], effort: Effort) -> Iterator[Figure]:
@@ -42,7 +43,7 @@ def _suite(effort: Effort) -> Figure:
         subprocess.run(
             [
                 *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
-                *(f"--junit-xml={report}", *([FEW] if effort.brief else [])),
+                *(f"--junit-xml={report}", *([FEW] if effort.brief else AS_MAKE_TEST)),
             ],
             cwd=service,
             env=environment(TEST_DATABASE_URL=server, PYTHONDONTWRITEBYTECODE=""),
