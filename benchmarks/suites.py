@@ -32,7 +32,7 @@ def measure(names: Sequence[str], effort: Effort) -> Iterator[Figure]:
 
 
 def _suite(effort: Effort) -> Figure:
-    """Run the suite of the smallest service, on the real PostgreSQL."""
+    """Run the suite of the smallest service as `make test` does, on the real PostgreSQL."""
     database = "sqlite" if effort.brief else "postgresql"
     with ExitStack() as stack:
         place = stack.enter_context(directory())

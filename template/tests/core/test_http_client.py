@@ -471,6 +471,7 @@ async def test_a_failing_upstream_is_left_alone_until_a_probe_succeeds(
             with pytest.raises((UpstreamFailedError, UpstreamTimeoutError)):
                 await line.request("POST", "/x")
         assert states()[line.name] is State.OPEN
+        # Whoever is asked from here on answers, and may take its time.
         (await running._connected()).timeout = PATIENCE
 
         refused = await fails(line, UpstreamUnavailableError)
