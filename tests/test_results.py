@@ -79,6 +79,17 @@ def test_what_was_run_in_part_is_run_again(tmp_path: Path) -> None:
     assert results.without_passed([SERVICE]) == []
 
 
+def test_a_result_that_was_cut_short_is_none(tmp_path: Path) -> None:
+    results = Results(SERVICES, tmp_path)
+    results.keep([SERVICE], reports(SERVICE))
+    [file] = tmp_path.iterdir()
+    file.write_text(file.read_text("utf-8")[:20], "utf-8")
+    assert results.of(SERVICE) is None
+    assert results.last(SERVICE) is None
+    results.keep([SERVICE], reports(SERVICE))
+    assert results.without_passed([SERVICE]) == []
+
+
 def test_the_report_knows_what_was_run_elsewhere(tmp_path: Path) -> None:
     results = Results(SERVICES, tmp_path / "results")
     elsewhere = Shown(SERVICE.name, "abcdef0", "2026-01-01", passed=True, seconds=1.5, own_tests=5)

@@ -90,10 +90,7 @@ class Results:
 
     def of(self, service: Service) -> Result | None:
         """Give the result of a service as it is now."""
-        try:
-            return Result(**json.loads(self._file(service).read_text("utf-8")))
-        except FileNotFoundError:
-            return None
+        return _read(self._file(service))
 
     def last(self, service: Service) -> Result | None:
         """Give the newest result of a service by this name, of whatever content."""
@@ -102,7 +99,7 @@ class Results:
     @cached_property
     def _newest(self) -> Mapping[str, Result]:
         files = self.directory.glob("*.json")
-        results = [Result(**json.loads(file.read_text("utf-8"))) for file in files]
+        results = filter(None, map(_read, files))
         return {each.service: each for each in sorted(results, key=lambda each: each.date)}
 
     def without_passed(self, services: Iterable[Service]) -> list[Service]:
@@ -126,9 +123,7 @@ class Results:
                 {**before.seconds, **run.seconds},
                 run.own_tests or before.own_tests,
             )
-            file = self._file(service)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(asdict(result), indent=1), "utf-8")
+            _write(result, self._file(service))
 
     def _file(self, service: Service) -> Path:
         content = fingerprint(self.services.tree(service))
@@ -168,6 +163,20 @@ def wanted(services: Services, environment: Mapping[str, str]) -> list[Service]:
     """Give those that a run is about: of AXES, and with RESUME what has not passed yet."""
     found = services.wanted(environment.get("AXES"))
     return Results(services).without_passed(found) if environment.get("RESUME") else found
+
+
+def _read(file: Path) -> Result | None:
+    try:
+        return Result(**json.loads(file.read_text("utf-8")))
+    except (FileNotFoundError, ValueError):  # a full disk or a killed machine leaves empty files
+        return None
+
+
+def _write(result: Result, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    whole = file.with_suffix(f".{os.getpid()}")
+    whole.write_text(json.dumps(asdict(result), indent=1), "utf-8")
+    whole.replace(file)
 
 
 def _cache() -> Path:
