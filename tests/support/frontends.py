@@ -78,8 +78,14 @@ def run(directory: Path, *command: str, **variables: str) -> str:
         text=True,
         timeout=COMMAND_SECONDS,
     )
-    assert ran.returncode == 0, f"{' '.join(command)}\n{ran.stdout}"
+    assert ran.returncode == 0, f"{' '.join(command)}\n{ran.stdout}{_seen(directory)}"
     return ran.stdout
+
+
+def _seen(directory: Path) -> str:
+    """What the pages were on which a browser waited in vain."""
+    pages = sorted(directory.glob("frontend/test-results/*/error-context.md"))
+    return "".join(f"\n{page.read_text('utf-8')}" for page in pages)
 
 
 def browser_program() -> str | None:
