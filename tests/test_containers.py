@@ -64,11 +64,11 @@ PATIENCE = 300.0
 LARGEST_IMAGE = 250_000_000
 """Bytes of an image with its base (the official python:3.13-slim has some 125 million of them)."""
 
-BUILD_CACHE = 3_000_000_000
-"""Bytes that the engine may keep of earlier builds, which hold the layers of each service."""
-
 LARGEST_FRONTEND = 400_000_000
 """Bytes of the image of a frontend with its base (node:22-slim has some 230 million of them)."""
+
+BUILD_CACHE = 3_000_000_000
+"""Bytes that the engine may keep of earlier builds, which hold the layers of each service."""
 
 API_READY = "It is ready."
 """What the first page of a frontend says when it reaches the API."""

@@ -1,7 +1,7 @@
 """Jobs by taskiq, in a stream of Redis: how the service sends them.
 
 It writes what taskiq reads, and does not load it: with the libraries that it brings along, taskiq
-takes a tenth of the time in which a service starts. Workers load it, see `taskiq_worker`.
+takes an eighth of the time in which a service starts. Workers load it, see `taskiq_worker`.
 """
 
 import json
@@ -92,7 +92,7 @@ async def _connected(settings: "CoreSettings") -> AsyncIterator[Queue]:
 
 
 def _work(settings: "CoreSettings", start: Start) -> None:
-    from app.core.jobs.backends.taskiq_worker import work  # noqa: PLC0415 - see above
+    from app.core.jobs.backends.taskiq_worker import work  # noqa: PLC0415 - loads taskiq
 
     work(settings, start)
 

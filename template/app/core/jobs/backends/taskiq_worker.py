@@ -96,7 +96,7 @@ class StreamBroker(AsyncBroker):
         self.register_task(_runner(queue), task_name=RUN)
 
     async def kick(self, message: BrokerMessage) -> None:
-        """Send nothing: the queue does.
+        """Refuse to send: taskiq asks for a broker that can, but the queue does it without one.
 
         Raises:
             NotImplementedError: always.
