@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -99,7 +101,7 @@ def project() -> Iterator[Project]:
 async def test_unexpected_failures_are_reported_without_secrets(
     settings: Settings, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.core.reports.piece.PATIENCE_SECONDS", 20)
+    monkeypatch.setattr("app.core.reports.sentry.PATIENCE_SECONDS", 20)
     app = create_app(with_changes(settings, sentry_dsn=project.dsn), routers=[router])
     async with app.router.lifespan_context(app), caller_of(app, headers={}) as caller:
         client = sentry_sdk.get_client()
@@ -141,6 +143,14 @@ async def test_without_a_project_nothing_is_reported(settings: Settings, project
         answer = await caller.post(f"{settings.api_v1_str}/reported/text", json={"said": "x"})
     assert answer.status_code == 500
     assert project.bodies == []
+
+
+def test_sentry_is_loaded_where_failures_are_reported_only() -> None:
+    printed = subprocess.check_output(
+        [sys.executable, "-c", "import sys, app.core.registry; print('sentry_sdk' in sys.modules)"],
+        text=True,
+    )
+    assert printed == "False\n"
 
 
 @pytest.mark.parametrize("dsn", ["nonsense", "https://sentry.example.com/1", "https://k@host/"])

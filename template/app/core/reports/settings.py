@@ -1,7 +1,6 @@
 """Where failures are reported to."""
 
 from pydantic import Field, SecretStr, field_validator
-from sentry_sdk.utils import Dsn
 
 from app.core.settings import AppSettings
 
@@ -16,9 +15,12 @@ class ReportSettings(AppSettings):
     @field_validator("sentry_dsn")
     @classmethod
     def _check_dsn(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        from sentry_sdk.utils import Dsn  # noqa: PLC0415 - loads what most processes do not use
+
         try:
-            if value is not None:
-                Dsn(value.get_secret_value())
+            Dsn(value.get_secret_value())
         except ValueError:
             raise ValueError("must be an address such as https://KEY@HOST/PROJECT") from None
         return value
