@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.figures import FIGURE, Figure
 from tests.support.matrix import Matrix
+from tests.support.order import SLOW, slow_first
 from tests.support.render import Renderer
 from tests.support.results import Keeping, Results
 from tests.support.services import Services
@@ -34,6 +35,13 @@ def place() -> Iterator[Path]:
     """
     with TemporaryDirectory(prefix="groundwork-", ignore_cleanup_errors=True) as directory:
         yield Path(directory).resolve()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let no process be left with what takes minutes when the others have finished."""
+    processes = getattr(config, "workerinput", {}).get("workercount", 1)
+    items[:] = slow_first(items, lambda item: getattr(item, "originalname", "") in SLOW, processes)
 
 
 def pytest_configure(config: pytest.Config) -> None:
