@@ -72,7 +72,7 @@ An update renders a service three times, whether it changes one answer or five.
 """
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _compiled_once() -> Iterator[None]:
     with compiled_once():
         yield
