@@ -1,7 +1,7 @@
 """What a project of Sentry is told, and how.
 
 Apart from the piece, which loads it only where failures are reported: `sentry_sdk` loads urllib3
-and two dozen modules of its own.
+and some forty modules of its own.
 """
 
 import asyncio

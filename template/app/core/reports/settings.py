@@ -17,7 +17,7 @@ class ReportSettings(AppSettings):
     def _check_dsn(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None:
             return None
-        from sentry_sdk.utils import Dsn  # noqa: PLC0415 - loads what most processes do not use
+        from sentry_sdk.utils import Dsn  # noqa: PLC0415 - loads sentry_sdk
 
         try:
             Dsn(value.get_secret_value())
