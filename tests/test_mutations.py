@@ -11,7 +11,7 @@ import pytest
 from tests.support.answers import Resolver
 from tests.support.contents import Contents
 from tests.support.matrix import Matrix
-from tests.support.mutants import SERVICES, recorded, service, wires_in
+from tests.support.mutants import SERVICES, WRONG_TYPES, recorded, service, wires_in
 from tests.support.render import Renderer, Tree
 from tests.support.runs import environment, redis_program, vault_program
 from tests.support.template import Template
@@ -115,7 +115,7 @@ def test_what_is_there_for_the_types_is_missed_by_them(tmp_path: Path) -> None:
         assert missing.types() == (0, "")
         (missing.directory / wire.path).write_text(wire.mutated, "utf-8")
         status, output = missing.types()
-    assert status == 1
+    assert status == WRONG_TYPES
     assert "secrets/vault/settings.py" in output
 
 

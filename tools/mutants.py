@@ -1,20 +1,22 @@
 """Take every wire out of a service, one after the other, and name those that no test misses.
 
 `make mutants`, or `make mutants FILES="app/core/web app/core/health.py"` for some files. Which
-tests miss each wire is written down in `tests/missed.json`, to be asked first the next time.
+tests miss each wire, or that the types do, is written down in `tests/missed.json`, to be asked
+first the next time.
 """
 
 import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tests.support.answers import Resolver
 from tests.support.mutants import (
     RECORD,
     SERVICES,
+    TYPES,
     Missing,
     Verdict,
     counted,
@@ -22,7 +24,7 @@ from tests.support.mutants import (
     service,
     wires_in,
 )
-from tests.support.render import Renderer
+from tests.support.render import Renderer, Tree
 from tests.support.runs import mariadb_program, redis_program, vault_program
 from tests.support.template import Template
 from tests.support.wires import Wire
@@ -45,11 +47,11 @@ def main(files: Sequence[str]) -> int:
     verdicts: dict[str, Verdict] = {}
     with tempfile.TemporaryDirectory(prefix="groundwork-", ignore_cleanup_errors=True) as directory:
         Path(directory).chmod(0o755)
-        for name, tree in trees.items():
-            wires = [wire for wire in wires_in(tree) if _is_asked(wire, files, verdicts)]
+        for name, wanted in _by_service(trees, files):
+            wires = [wire for wire in wanted if not _is_missed(wire, verdicts)]
             if wires:
                 _say(f"{name}: {len(wires)} wires")
-                with service(renderer, tree, Path(directory, name)) as missing:
+                with service(renderer, trees[name], Path(directory, name)) as missing:
                     verdicts |= _judge(missing, wires)
                 _write_down(verdicts.values(), all_of_them)
     survivors = [verdict.wire for verdict in verdicts.values() if not verdict.killed]
@@ -59,13 +61,35 @@ def main(files: Sequence[str]) -> int:
     return 1 if survivors else 0
 
 
-def _is_asked(wire: Wire, files: Sequence[str], verdicts: Mapping[str, Verdict]) -> bool:
-    """Whether a wire is wanted, and no service before has missed it.
+def _by_service(
+    trees: Mapping[str, Tree], files: Sequence[str]
+) -> Iterator[tuple[str, Sequence[Wire]]]:
+    """Give the wires that are wanted of each service.
+
+    One that a test of a later service is known to miss waits for that: here it would take minutes
+    to learn that all tests pass.
+    """
+    record = recorded()
+    wires = {name: list(wires_in(tree)) for name, tree in trees.items()}
+    first: dict[str, str] = {}
+    for name, tree in trees.items():
+        for wire in wires[name]:
+            if record.get(str(wire)) in tree:
+                first.setdefault(str(wire), name)
+    reached = set()
+    for name in trees:
+        reached.add(name)
+        wanted = [wire for wire in wires[name] if wire.path.startswith(tuple(files) or "")]
+        yield name, [wire for wire in wanted if first.get(str(wire), name) in reached]
+
+
+def _is_missed(wire: Wire, verdicts: Mapping[str, Verdict]) -> bool:
+    """Whether a service before has missed it.
 
     One that is there without effect in a service may have one in another.
     """
     known = verdicts.get(str(wire))
-    return wire.path.startswith(tuple(files) or "") and not (known and known.killed)
+    return known is not None and known.killed
 
 
 def _judge(missing: Missing, wires: Sequence[Wire]) -> dict[str, Verdict]:
@@ -86,7 +110,8 @@ def _judge(missing: Missing, wires: Sequence[Wire]) -> dict[str, Verdict]:
 
 
 def _write_down(verdicts: Iterable[Verdict], all_of_them: set[str]) -> None:
-    found = {str(each.wire): each.by.split("::")[0] for each in verdicts if "::" in each.by}
+    by = {str(each.wire): each.by.split("::")[0] for each in verdicts if each.killed}
+    found = {wire: test for wire, test in by.items() if test == TYPES or test.startswith("tests/")}
     record = {wire: test for wire, test in {**recorded(), **found}.items() if wire in all_of_them}
     text = json.dumps(dict(sorted(record.items())), indent=1, ensure_ascii=False)
     RECORD.write_text(f"{text}\n", "utf-8")

@@ -11,10 +11,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -77,8 +77,14 @@ SERVICES: Mapping[str, Answers] = {
 RECORD = ROOT / "tests/missed.json"
 """Which file of tests misses each wire, by path and name: it is asked first the next time."""
 
+TYPES = "types"
+"""Stands in the place of a file of tests where the check of types misses a wire, and no test."""
+
 FIRST, SECONDS, MOST_SECONDS = 12, 120, 1500
 """Seconds of tests that come first, and how long they, and all others, may take at the most."""
+
+WRONG_TYPES = -2
+"""The status when the check of types is red, where pytest has one of its own."""
 
 UNKNOWN = 2.5
 """Seconds that are reckoned for a file of tests that was not watched."""
@@ -91,7 +97,7 @@ class Verdict:
     Attributes:
         wire: which one.
         killed: whether a test was red.
-        by: the test that was, the types, or what else happened.
+        by: the test that was, `TYPES`, or what else happened.
         seconds: how long it took.
     """
 
@@ -244,27 +250,29 @@ class Missing:
         status, output = 0, ""
         try:
             self._write(target, wire.mutated)
-            for tests, most in self._turns(wire, all_of_them=all_of_them):
+            for turn in self._turns(wire, all_of_them=all_of_them):
                 if not status:
-                    status, output = self.tests(tests, most)
-            if not status and all_of_them:
-                status, output = self.types()
+                    status, output = turn()
         finally:
             self._write(target, whole)
         return Verdict(wire, status != 0, _red(status, output), time.monotonic() - began)
 
-    def _turns(self, wire: Wire, *, all_of_them: bool) -> Iterator[tuple[Sequence[str], float]]:
-        """Give the tests to run one after the other, the one that has missed it before first."""
+    def _turns(self, wire: Wire, *, all_of_them: bool) -> Iterator[Callable[[], tuple[int, str]]]:
+        """Give what to run one after the other, what has missed it before first."""
+        before = self.record.get(str(wire))
         tests = self.suite.likely(wire)
-        known = [test for test in tests if test == self.record.get(str(wire))]
+        known = [test for test in tests if test == before]
         others = [test for test in tests if test not in known]
         if known:
-            yield known, SECONDS
+            yield partial(self.tests, known, SECONDS)
+        if before == TYPES:
+            yield self.types
         reckoned = list(itertools.accumulate(map(self.suite.seconds, others)))
         few = bisect.bisect(reckoned, FIRST)
-        yield others[:few], SECONDS
+        yield partial(self.tests, others[:few], SECONDS)
         if all_of_them:
-            yield others[few:], MOST_SECONDS
+            yield partial(self.tests, others[few:], MOST_SECONDS)
+            yield self.types
 
     def types(self) -> tuple[int, str]:
         """Check the types, as `make check` does: a base may be there for them alone."""
@@ -272,7 +280,7 @@ class Missing:
         try:
             python(self.directory, "-m", "mypy", "--cache-dir", str(cache))
         except AssertionError as error:
-            return 1, str(error)
+            return WRONG_TYPES, str(error)
         return 0, ""
 
     def _write(self, target: Path, text: str) -> None:
@@ -286,6 +294,8 @@ class Missing:
 def _red(status: int, output: str) -> str:
     if status == forking.GIVEN_UP:
         return "no end"
+    if status == WRONG_TYPES:
+        return TYPES
     if found := re.search(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE):
         return found.group(1)
     return f"status {status}: {' '.join(output.split())[-200:]}" if status else ""

@@ -201,7 +201,7 @@ ReadinessDep = Annotated[Readiness, Depends(get_readiness)]
 
 def _routers(settings: "CoreSettings") -> Sequence[APIRouter]:
     unready: dict[int | str, dict[str, Any]] = {503: {"model": Readiness}}
-    root = APIRouter(tags=["health"])
+    root = Router(tags=["health"])
     _add_alive(root, "health")
     root.get("/ready", name="ready", responses=unready)(get_readiness)
     root.head("/ready", include_in_schema=False)(get_readiness)

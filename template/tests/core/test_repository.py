@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Response
 from httpx2 import AsyncClient
-from sqlalchemy import String
+from sqlalchemy import String, event
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.config import Settings
@@ -111,6 +111,20 @@ async def test_several_rows_at_once(items: ItemRepository) -> None:
     assert await items.count(Item.name == "a") == 1
     assert await items.exists(Item.name == "b")
     assert not await items.exists(Item.name == "c")
+
+
+async def test_a_new_row_knows_its_id_and_reads_nothing_back(items: ItemRepository) -> None:
+    new, named = Item(name="a"), Item(name="b", id=uuid4())
+    known, said = (new.id, named.id), list[str]()
+
+    @event.listens_for(database.engine.sync_engine, "before_cursor_execute")
+    def listen(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        said.append(statement)
+
+    await items.add_all([new, named])
+    assert (new.id, named.id) == known
+    [insert] = [statement for statement in said if statement.startswith("INSERT")]
+    assert "RETURNING" not in insert
 
 
 async def test_a_time_of_any_zone_comes_back_in_utc(items: ItemRepository) -> None:

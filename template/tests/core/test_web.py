@@ -206,9 +206,25 @@ async def test_a_router_tries_its_routes_for_no_path_that_lies_elsewhere(
 
     router = Router(prefix="/houses/{number}/rooms", route_class=Telling)
     router.get("/{name}")(room)
-    below = ["/api/v1/houses/3/rooms/kitchen", "/api/v1/houses/3/rooms"]
+    kitchen = "/api/v1/houses/3/rooms/kitchen"
     async with caller_of(create_app(settings, routers=[router])) as caller:
-        assert (await caller.get(below[0])).json() == "kitchen"
-        for path in (below[1], "/health", "/api/v1/houses/3", "/api/v1/rooms/kitchen"):
+        assert (await caller.get(kitchen)).json() == "kitchen"
+        for path in ("/health", "/api/v1/houses/3/rooms", "/api/v1/rooms/kitchen"):
             assert (await caller.get(path)).status_code == (200 if path == "/health" else 404)
-    assert tried == set(below)
+    assert tried == {kitchen}
+
+
+async def test_a_router_knows_of_routes_and_routers_that_came_late(settings: Settings) -> None:
+    @public
+    async def where(request: Request) -> str:
+        return request.url.path
+
+    late = Router()
+    inner = Router(prefix="/inner")
+    async with caller_of(create_app(settings, routers=[late])) as caller:
+        assert (await caller.get("/api/v1/late")).status_code == 404
+        late.get("/late")(where)
+        assert (await caller.get("/api/v1/late")).json() == "/api/v1/late"
+        inner.get("/{name}")(where)
+        late.include_router(inner)
+        assert (await caller.get("/api/v1/inner/a")).json() == "/api/v1/inner/a"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Uuid
+from sqlalchemy import ColumnElement, Uuid, event
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
 from app.core.database.types import UtcDateTime, utc_now, uuid7
@@ -66,6 +66,12 @@ class ModelMixin(Entity):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid7, sort_order=-2)
     created_at: Mapped[datetime] = mapped_column(default=utc_now, sort_order=100)
     updated_at: Mapped[datetime] = mapped_column(default=utc_now, onupdate=utc_now, sort_order=101)
+
+
+@event.listens_for(ModelMixin, "init", propagate=True)
+def _give_id(_row: ModelMixin, _args: tuple[Any, ...], values: dict[str, Any]) -> None:
+    """A row that is new knows its id: nothing has to be read back when it is stored."""
+    values.setdefault("id", uuid7())
 
 
 class SoftDeleteMixin(SoftDeletable):

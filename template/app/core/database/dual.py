@@ -5,9 +5,9 @@ other: store the id and let the service check it.
 
 Sessions are one transaction from the start of an endpoint to just before its answer. Never call
 `commit` yourself: the dependency commits when the endpoint returns, *before* the answer is sent, so
-a client that reads a 2xx can rely on it. `flush` when an id is needed. An endpoint that writes to
-both commits one after the other, in the order in which it depends on them from last to first: what
-must not be lost goes into one of them.
+a client that reads a 2xx can rely on it. A new row has its id before it is stored. An endpoint that
+writes to both commits one after the other, in the order in which it depends on them from last to
+first: what must not be lost goes into one of them.
 """
 
 from collections.abc import Iterator

@@ -2,7 +2,7 @@
 
 Sessions are one transaction from the start of an endpoint to just before its answer. Never call
 `commit` yourself: the dependency commits when the endpoint returns, *before* the answer is sent, so
-a client that reads a 2xx can rely on it. `flush` when an id is needed.
+a client that reads a 2xx can rely on it. A new row has its id before it is stored.
 """
 
 from collections.abc import Iterator

@@ -11,6 +11,7 @@ from app.core.gateway.settings import PREFIX
 from app.core.gateway.talking import check_origin, talk
 from app.core.gateway.upstreams import PROBE_SECONDS, connected, running
 from app.core.piece import Check, Details, Piece
+from app.core.web.routes import Router
 
 if TYPE_CHECKING:
     from app.core.registry import CoreSettings
@@ -40,7 +41,7 @@ def _add_routes(router: APIRouter, settings: "CoreSettings", name: str) -> None:
 
 
 def _routers(settings: "CoreSettings") -> Sequence[APIRouter]:
-    router = APIRouter(tags=["gateway"])
+    router = Router(tags=["gateway"])
     for name in settings.gateway_upstreams:
         _add_routes(router, settings, name)
     return [router]

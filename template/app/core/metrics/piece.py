@@ -15,6 +15,7 @@ from app.core.metrics.measurements import current, measuring
 from app.core.metrics.processes import counted_together
 from app.core.metrics.settings import PATH
 from app.core.piece import Piece
+from app.core.web.routes import Router
 
 if TYPE_CHECKING:
     from app.core.registry import CoreSettings
@@ -35,7 +36,7 @@ async def get_metrics(request: Request) -> str:
 
 
 def _routers(_: "CoreSettings") -> Sequence[APIRouter]:
-    router = APIRouter(include_in_schema=False, default_response_class=Figures)
+    router = Router(include_in_schema=False, default_response_class=Figures)
     router.get(PATH, dependencies=[Depends(operators_only)])(get_metrics)
     return [router]
 

@@ -20,14 +20,24 @@ class Router(APIRouter):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._fixed = _PARAMETER.split(self.prefix)
+        self._looked_through = 0
+        self._fixed: frozenset[tuple[str, ...]] = frozenset()
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Whether a route of it answers a request."""
         path: str = scope["path"]
-        if not all(part in path for part in self._fixed):
+        if not any(all(part in path for part in parts) for parts in self._fixed_parts()):
             return Match.NONE, {}
         return super().matches(scope)
+
+    def _fixed_parts(self) -> frozenset[tuple[str, ...]]:
+        """What the paths of its routes have around their parameters."""
+        if self._looked_through != len(self.routes):
+            # A router that was included has no path, but begins with the prefix of this one.
+            paths = {getattr(route, "path", self.prefix) for route in self.routes}
+            self._fixed = frozenset(tuple(_PARAMETER.split(path)) for path in paths)
+            self._looked_through = len(self.routes)
+        return self._fixed
 
 
 def route_template(scope: Scope) -> str:

@@ -2,7 +2,7 @@
 
 import uuid
 
-from fastapi import APIRouter, Depends, Response, status
+from fastapi import Depends, Response, status
 
 from app.core.auth.access import CurrentPrincipal, OptionalPrincipal, public
 from app.core.auth.local import accounts, addresses, sessions
@@ -29,6 +29,7 @@ from app.core.auth.local.schemas import (
 from app.core.auth.local.sessions import Pair
 from app.core.auth.principal import Principal
 from app.core.errors import BadRequestError
+from app.core.web.routes import Router
 
 KEYS_PATH = "/.well-known/jwks.json"
 KEYS_ARE_KEPT = "public, max-age=300"
@@ -39,8 +40,8 @@ async def never_store(response: Response) -> None:
     response.headers["Cache-Control"] = "no-store"
 
 
-router = APIRouter(tags=["auth"], dependencies=[Depends(never_store)])
-keys_router = APIRouter(tags=["auth"])
+router = Router(tags=["auth"], dependencies=[Depends(never_store)])
+keys_router = Router(tags=["auth"])
 
 
 @keys_router.get(KEYS_PATH)

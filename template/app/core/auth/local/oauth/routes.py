@@ -18,6 +18,7 @@ from app.core.auth.local.sessions import Pair
 from app.core.auth.local.settings import LocalSettings
 from app.core.errors import UnauthenticatedError
 from app.core.limits import rate_limit
+from app.core.web.routes import Router
 
 LONGEST = 4096
 MOST = "60/minute"
@@ -27,7 +28,7 @@ RealmDep = Annotated[Realm, Depends(find_asked)]
 
 def oauth_router(settings: LocalSettings) -> APIRouter:
     """Make two endpoints for each provider that is configured."""
-    router = APIRouter(prefix="/oauth", tags=["auth"], dependencies=[Depends(rate_limit(MOST))])
+    router = Router(prefix="/oauth", tags=["auth"], dependencies=[Depends(rate_limit(MOST))])
     for provider in configured(settings):
         name = provider.name
         router.get(

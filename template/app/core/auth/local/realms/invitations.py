@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from fastapi import APIRouter, Depends, status
+from fastapi import Depends, status
 
 from app.core.audit import audit
 from app.core.auth.access import CurrentPrincipal, public, require_role
@@ -23,8 +23,9 @@ from app.core.auth.principal import Principal
 from app.core.errors import ConflictError, ForbiddenError
 from app.core.tenancy.models import Tenant
 from app.core.tenancy.scope import current_tenant
+from app.core.web.routes import Router
 
-router = APIRouter(prefix="/invitations", tags=["auth"])
+router = Router(prefix="/invitations", tags=["auth"])
 
 InvitedRole = Literal["member", "manager"]
 """Not `admin`: that is the service's operator, who is made by the command only. Anybody may found a
