@@ -213,14 +213,17 @@ class Link:
             self._looking = asyncio.create_task(self._look_until_it_is_back())
 
     async def _look_until_it_is_back(self) -> None:
-        while True:
+        found = False
+        # Questions may open the breaker meanwhile: then only a further look closes it.
+        while not (found and self.answers):
+            found = False
             await asyncio.sleep(self._breaker.retry_after or REST_SECONDS / 10)
             with suppress(BreakerOpenError, *AWAY), self._breaker.attempt():
                 await self._within_time(lambda redis: redis.ping())
                 for hook in self._hooks:
                     async with self._places:
                         await hook(self._client)
-                break
+                found = True
         self._logged_at = float("-inf")
         log.info("redis is back")
 

@@ -1,5 +1,6 @@
 """The broker between the service and taskiq, on a real Redis."""
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -7,13 +8,20 @@ from uuid import uuid4
 
 import pytest
 from taskiq import AckableMessage
+from taskiq.acks import AcknowledgeType
 
 from app.config import Settings
+from app.core.jobs.backends import taskiq_worker
 from app.core.jobs.backends.base import NoWorkerError
 from app.core.jobs.backends.taskiq import GROUP, RUN, TaskiqQueue
-from app.core.jobs.backends.taskiq_worker import MOST_WORKERS, Delivery, StreamBroker
+from app.core.jobs.backends.taskiq_worker import (
+    MOST_WORKERS,
+    Delivery,
+    StreamBroker,
+    _Receiver,
+)
 from app.core.jobs.message import Message
-from app.core.redis import link
+from app.core.redis import RedisAwayError, link
 from tests.core.redis.conftest import leading_to
 
 JOB = Message(id="a", task="greet", arguments={"name": "Ada"})
@@ -80,6 +88,27 @@ async def test_a_job_that_ends_its_workers_is_given_up(
     taken = [len(await broker._take_over()) for _ in range(MOST_WORKERS)]
     assert taken == [1] * (MOST_WORKERS - 1) + [0]
     assert await length(broker) == 0
+
+
+async def test_a_job_whose_end_cannot_be_stored_comes_again_and_again(
+    queue: TaskiqQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its workers live: Redis is full, say, and takes nothing new."""
+    broker = StreamBroker(queue, link.client, silence=0)
+    receiver = _Receiver(broker, ack_type=AcknowledgeType.MANUAL)
+    await queue.send(JOB.model_copy(update={"task": "unknown", "kept": True}))
+    told = list[str]()
+
+    async def refuse(_: Message) -> None:
+        told.append("full")
+        raise RedisAwayError("full")
+
+    monkeypatch.setattr(queue, "send", refuse)
+    monkeypatch.setattr(taskiq_worker, "BLOCK_SECONDS", 0.01)
+    async with asyncio.timeout(20):
+        while len(told) < 2 * MOST_WORKERS:
+            await receiver.callback(await anext(broker.listen()))
+    assert await length(broker) == 1
 
 
 async def test_what_is_held_does_not_hide_the_job_of_a_dead_worker(

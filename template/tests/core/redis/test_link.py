@@ -66,6 +66,33 @@ async def test_killed_it_is_degraded_and_used_again_when_it_is_back(
         assert await status(app) == (200, "up")
 
 
+async def test_a_breaker_that_opens_while_redis_is_looked_for_does_not_stay_open(
+    settings: Settings, redis_url: str, prefix: str
+) -> None:
+    found, settled = asyncio.Event(), asyncio.Event()
+
+    async def settle(_: object) -> None:
+        found.set()
+        await settled.wait()
+
+    async def fail() -> None:
+        with pytest.raises(RedisAwayError):
+            await link.ask(lambda _: gone())
+
+    async def gone() -> None:
+        raise RedisConnectionError("gone")
+
+    async with link.established(leading_to(settings, redis_url, prefix)):
+        link.when_back(settle)
+        await fail()
+        await found.wait()
+        for _ in range(asking.FAILURES - 1):
+            await fail()
+        assert not link.answers
+        settled.set()
+        await until_it_answers()
+
+
 @pytest.mark.parametrize(
     "error",
     [RedisConnectionError("gone"), RedisClusterException("no node"), OSError("no route")],

@@ -62,6 +62,7 @@ class Delivery:
 
     broker: "StreamBroker"
     identifier: bytes
+    done: bool = False
 
     async def __call__(self) -> None:
         """Take the job out of the stream."""
@@ -70,10 +71,15 @@ class Delivery:
             pipe.xack(stream, GROUP, identifier)
             pipe.xdel(stream, identifier)
             await pipe.execute()
+        self.done = True
 
-    def let_go(self) -> None:
+    async def let_go(self) -> None:
         """Hold on to it no longer: it is done, or another worker is to do it."""
         self.broker.held.discard(self)
+        if not self.done:
+            # This worker lives, whatever has kept it from recording what became of the job.
+            with suppress(RedisError, OSError):
+                await self.broker.claim([self.identifier], retrycount=0)
 
 
 class StreamBroker(AsyncBroker):
@@ -137,10 +143,16 @@ class StreamBroker(AsyncBroker):
             await asyncio.sleep(self.silence / 4)
             if not (held := [each.identifier for each in self.held]):
                 continue
-            try:
-                await self.client.xclaim(*(self.stream, GROUP, self.consumer, 0, held), justid=True)
-            except (RedisError, OSError):
-                continue
+            with suppress(RedisError, OSError):
+                await self.claim(held)
+
+    async def claim(self, identifiers: list[bytes], retrycount: int | None = None) -> None:
+        """Say of jobs that this worker has them, and how often they were taken."""
+        await self.client.xclaim(
+            *(self.stream, GROUP, self.consumer, 0, identifiers),
+            retrycount=retrycount,
+            justid=True,
+        )
 
     async def _join(self) -> None:
         """Be one of the workers; where that cannot be said, a later read finds out."""
@@ -195,7 +207,7 @@ class _Receiver(Receiver):
             await super().callback(message, raise_err)
         finally:
             if isinstance(message, AckableMessage) and isinstance(message.ack, Delivery):
-                message.ack.let_go()
+                await message.ack.let_go()
 
 
 def _runner(queue: TaskiqQueue) -> Callable[..., Awaitable[None]]:
