@@ -1,11 +1,13 @@
 """PostgreSQL itself confines tenants, and the service sees to it that it does."""
 
+import sys
 from contextlib import AsyncExitStack
 from uuid import UUID, uuid4
 
 import pytest
 from alembic.autogenerate import produce_migrations, render_python_code
 from alembic.migration import MigrationContext
+from anyio import run_process
 from fastapi import FastAPI
 from sqlalchemy import Column, Connection, MetaData, Table, Uuid, func, make_url, select, text
 from sqlalchemy.exc import DBAPIError
@@ -14,13 +16,14 @@ from app.config import Settings
 from app.core.application import create_app
 from app.core.database.base import OWNED
 from app.core.database.layout import DATABASES
+from app.core.database.revision import version_table
 from app.core.database.roles.role import after_migrations, before_migrations
 from app.core.database.row_security import confined_tables
 from app.core.tenancy import across_tenants, as_tenant
 from app.core.tenancy.models import Tenant
 from app.core.tenancy.owned import HOME
 from app.core.tenancy.row_security import check_database
-from tests.core.migrating import migrate
+from tests.core.migrating import as_environment, environment, migrate
 from tests.core.plugin import Addresses, with_changes
 from tests.core.tenants import Tenancy
 
@@ -200,6 +203,25 @@ async def test_a_migrator_that_may_make_no_role_says_what_to_do(
         with pytest.raises(SystemExit, match='CREATE ROLE "not_there_yet" LOGIN'):
             await connection.run_sync(after_migrations, HOME.addresses(own), "alembic_version")
         await connection.rollback()
+
+
+async def test_the_service_has_its_rights_where_newer_code_has_migrated(
+    migrated: Addresses, settings: Settings
+) -> None:
+    """As when an older image restores a backup, which holds no rights."""
+    role = make_url(migrated[HOME.variable]).username
+    version = version_table(HOME.section)
+    async with HOME.connected(with_changes(settings, **migrated)):
+        async with HOME.migrator.begin() as connection:
+            for statement in (
+                f"UPDATE {version} SET version_num = 'newer'",  # noqa: S608
+                f'REVOKE ALL ON ALL TABLES IN SCHEMA public FROM "{role}"',
+            ):
+                await connection.execute(text(statement))
+        with environment(**as_environment(migrated)):
+            await run_process([sys.executable, "-m", "app.core.migrate"])
+        with across_tenants("test"):
+            assert await ids() == set()
 
 
 async def test_a_migration_confines_a_new_table_of_tenants(app: FastAPI) -> None:

@@ -68,17 +68,22 @@ def _migrate(connection: Connection, database: Database, settings: ConnectionSet
         may_leave = context.config.attributes.get(LEAVE_WHEN_AHEAD)
         if may_leave and is_ahead(connection, database.section):
             log.warning("the database is ahead of this code", database=database.name)
-            return
-        connection.commit()
-        for statement in before_migrations():
-            connection.execute(text(statement))
-        connection.commit()
-        context.configure(connection=connection, **_options(database))
-        # Each migration begins its own transaction; in SQLite all share the connection's. Without
-        # any migration, Alembic leaves the making of its own table to us.
-        context.run_migrations()
-        connection.commit()
+        else:
+            _run_migrations(connection, database)
+        # Also where nothing was migrated: a backup that was restored holds no rights.
         after_migrations(connection, database.addresses(settings), version_table(database.section))
+
+
+def _run_migrations(connection: Connection, database: Database) -> None:
+    connection.commit()
+    for statement in before_migrations():
+        connection.execute(text(statement))
+    connection.commit()
+    context.configure(connection=connection, **_options(database))
+    # Each migration begins its own transaction; in SQLite all share the connection's. Without
+    # any migration, Alembic leaves the making of its own table to us.
+    context.run_migrations()
+    connection.commit()
 
 
 def _options(database: Database) -> dict[str, Any]:

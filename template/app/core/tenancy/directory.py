@@ -113,6 +113,14 @@ async def find_tenant(slug: str) -> Tenant | None:
     return found
 
 
+async def is_open(tenant_id: uuid.UUID) -> bool:
+    """Whether a tenant is there, and not suspended, as the database says at this moment."""
+    with in_directory():
+        async with HOME.read_session_context() as session:
+            found = await session.get(Tenant, tenant_id)
+    return found is not None and found.suspended_at is None
+
+
 async def create_tenant(session: AsyncSession, slug: str, name: str) -> Tenant:
     """Store a new tenant, in a session of its own database.
 

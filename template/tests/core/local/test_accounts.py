@@ -289,6 +289,17 @@ async def test_a_forgotten_password_is_replaced_and_all_sessions_end(
     assert "password.reset" in [line["event"] for line in audited]
 
 
+async def test_whoever_has_tried_too_often_signs_in_with_a_new_password(people: People) -> None:
+    email = await people.join()
+    for _ in range(6):
+        answer = await people.post("login", email=email, password=OTHER)
+    assert answer.status_code == 429
+    await people.post("password/forgot", email=email)
+    token = await people.mailed_token(email)
+    assert (await people.post("password/reset", token=token, password=OTHER)).status_code == 204
+    await people.login(email, OTHER)
+
+
 async def test_a_reset_withdraws_all_other_mails(people: People, mailbox: Mailbox) -> None:
     email = await people.join()
     await people.post("password/forgot", email=email)

@@ -81,7 +81,7 @@ async def test_one_slug_is_given_once_however_many_want_it(crowd: People) -> Non
     assert sorted(answer.status_code for answer in answers) == [204, 409, 409, 409, 409]
 
 
-@pytest.mark.parametrize("name", ["two\nlines", "two\u2028lines", "see https://evil.example"])
+@pytest.mark.parametrize("name", [" ", "two\nlines", "two\u2028lines", "see https://evil.example"])
 async def test_a_name_is_nothing_but_a_name(people: People, name: str) -> None:
     """Mails repeat it, to whomever its tenant invites."""
     body = {"email": new_address(), "password": PASSWORD, "tenant_name": name}
@@ -144,19 +144,42 @@ async def test_unknown_tenants_are_as_unknown_as_users(
     assert "no account" in (await mailbox.next(nobody))["Subject"]
 
 
-async def test_nobody_signs_in_to_a_suspended_tenant(people: People) -> None:
-    email = await people.join()
-    tokens = await people.login(email)
-    await invite(people, tokens, invited := new_address())
+async def suspend(email: str, *, suspended: bool = True) -> None:
+    """Keep the tenant of an address out, or let it in again."""
     with across_tenants("test"):
         async with HOME.session_context() as session:
             tenant = await find_tenant(slug_of(email))
             assert tenant is not None
-            await suspend_tenant(session, await session.merge(tenant), suspended=True)
+            await suspend_tenant(session, await session.merge(tenant), suspended=suspended)
+
+
+async def test_nobody_signs_in_to_a_suspended_tenant(people: People) -> None:
+    email = await people.join()
+    tokens = await people.login(email)
+    await invite(people, tokens, invited := new_address())
+    await suspend(email)
     answer = await people.post("login", email=email, password=PASSWORD)
     assert answer.status_code == 401
     assert (await people.me(tokens)).status_code == 403
     assert (await accept(people, invited)).status_code == 400
+
+
+async def test_a_suspended_tenant_gets_no_further_tokens(people: People) -> None:
+    """Other services take them too, and know nothing of tenants here."""
+    email = await people.join()
+    tokens = await people.login(email)
+    await suspend(email)
+    assert (await people.refresh(tokens)).status_code == 401
+    await suspend(email, suspended=False)
+    assert (await people.refresh(tokens)).status_code == 200
+
+
+async def test_who_comes_back_from_a_provider_to_a_suspended_tenant_stays_out(
+    browser: Browser,
+) -> None:
+    brought = await browser.visit(await browser.begin("google"))
+    await suspend(browser.email)
+    assert (await browser.come_back("google", brought)).status_code == 401
 
 
 # --- invitations ---

@@ -131,7 +131,11 @@ async def reset_password(
             if user is None or user.disabled_at is not None:
                 raise mail_tokens.not_valid()
             await _set_password(session, settings, user, password_hash)
-            await throttle.forget(session, throttle.ACCOUNT, account_key(user.email))
+            name = account_key(user.email)
+            await throttle.forget(session, throttle.ACCOUNT, name)
+            await throttle.forget(
+                session, throttle.PAIR, f"{name}|{throttle.network(origin.address)}"
+            )
             await throttle.forgive(session, place)
     audit("password.reset", user=str(user.id))
 

@@ -5,13 +5,20 @@ import uuid
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+)
 
 from app.core.auth.local import refresh_tokens
 from app.core.auth.local.models import LONGEST_EMAIL
 from app.core.auth.local.passwords import LONGEST
 from app.core.auth.local.realms.realm import Named
-from app.core.schemas import RequestSchema, ResponseSchema, Text
+from app.core.schemas import RequestSchema, ResponseSchema
 
 # What mail servers everywhere deliver. Names with other than ASCII letters are left out on purpose:
 # two that look alike, or that a database takes for the same, must not be two accounts.
@@ -48,7 +55,9 @@ def _one_line(value: str) -> str:
 Email = Annotated[str, Field(max_length=LONGEST_EMAIL), AfterValidator(normalise_email)]
 Password = Annotated[SecretStr, Field(min_length=1, max_length=LONGEST), AfterValidator(_encodable)]
 Title = Annotated[
-    Text, Field(min_length=1, max_length=200), AfterValidator(str.strip), AfterValidator(_one_line)
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
+    AfterValidator(_one_line),
 ]
 """A name that mails repeat."""
 MailedToken = Annotated[SecretStr, Field(min_length=1, max_length=128), AfterValidator(_encodable)]

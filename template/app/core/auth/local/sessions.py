@@ -26,7 +26,7 @@ from app.core.audit import audit
 from app.core.auth.local import refresh_tokens, throttle
 from app.core.auth.local.keys import OwnKeys
 from app.core.auth.local.models import HOME, User, UserRole, UserSession
-from app.core.auth.local.realms.realm import claims_of, current, entered
+from app.core.auth.local.realms.realm import admits, claims_of, current, entered
 from app.core.auth.local.refresh_tokens import RefreshToken
 from app.core.auth.local.settings import LocalSettings
 from app.core.database.types import utc_now, uuid7
@@ -148,7 +148,7 @@ async def refresh(settings: LocalSettings, text: str) -> Pair:
         ConflictError: it was used by another request just now.
     """
     token = refresh_tokens.read(settings, text)
-    if token is None:
+    if token is None or not await admits(token.realm):
         raise _sign_in_again()
 
     async def work(session: AsyncSession) -> Granted | Refused:

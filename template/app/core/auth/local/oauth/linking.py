@@ -9,6 +9,7 @@ from app.core.auth.local.directory import find_user
 from app.core.auth.local.models import HOME, User, UserIdentity
 from app.core.auth.local.oauth.providers import Identity
 from app.core.auth.local.realms.joining import add_newcomer
+from app.core.auth.local.realms.realm import admits, current
 from app.core.auth.local.sessions import Granted, Origin, Pair
 from app.core.auth.local.settings import LocalSettings
 from app.core.errors import ForbiddenError, UnauthenticatedError
@@ -23,8 +24,10 @@ async def sign_in(settings: LocalSettings, identity: Identity, origin: Origin) -
 
     Raises:
         ForbiddenError: the identity is new, and its address is not verified.
-        UnauthenticatedError: the account is disabled.
+        UnauthenticatedError: the account is disabled, or its tenant suspended.
     """
+    if not await admits(current()):
+        raise UnauthenticatedError("Nobody signs in here now")
 
     async def work(session: AsyncSession) -> Granted | None:
         user = await _find(session, identity) or await _link(session, identity)

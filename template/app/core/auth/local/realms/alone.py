@@ -16,6 +16,7 @@ __all__ = [
     "Owned",
     "Realm",
     "add_argument",
+    "admits",
     "claims_of",
     "current",
     "entered",
@@ -67,6 +68,11 @@ def current() -> Realm:
 def claims_of(_: Realm) -> dict[str, str]:
     """What tokens say of a realm."""
     return {}
+
+
+async def admits(_: Realm) -> bool:
+    """Whether users of a realm may get tokens."""
+    return True
 
 
 async def find_named(_: Named) -> Realm:

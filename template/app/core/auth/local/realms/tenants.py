@@ -17,7 +17,7 @@ from sqlalchemy.sql.schema import SchemaItem
 
 from app.core.database.types import uuid7
 from app.core.schemas import RequestSchema
-from app.core.tenancy.directory import find_tenant
+from app.core.tenancy.directory import find_tenant, is_open
 from app.core.tenancy.models import SLUG
 from app.core.tenancy.owned import TenantOwned
 from app.core.tenancy.scope import across_tenants, as_tenant, current_tenant
@@ -30,6 +30,7 @@ __all__ = [
     "Realm",
     "Slug",
     "add_argument",
+    "admits",
     "claims_of",
     "current",
     "entered",
@@ -96,6 +97,11 @@ def current() -> Realm:
 def claims_of(realm: Realm) -> dict[str, str]:
     """What tokens say of a tenant."""
     return {"tenant": str(realm)}
+
+
+async def admits(realm: Realm) -> bool:
+    """Whether users of a tenant may get tokens: others than this service rely on them, too."""
+    return realm is not None and await is_open(realm)
 
 
 async def find_named(body: Named) -> Realm:
