@@ -448,6 +448,8 @@ def test_image_runs_alone_without_rights(
         figure(f"image: {size / 1e6:.0f} MB, of which {own / 1e6:.0f} MB above its base")
         assert size < LARGEST_IMAGE
         assert image.attrs["Config"]["User"].split(":")[0] == str(USER)
+        version = image.labels["org.opencontainers.image.version"]
+        assert f"APP_VERSION={version}" in image.attrs["Config"]["Env"]
 
         container = engine.containers.run(
             image,

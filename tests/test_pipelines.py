@@ -453,6 +453,7 @@ def test_image_that_is_deployed_was_scanned(
         **dict.fromkeys(("CI_REGISTRY", "CI_REGISTRY_USER", "CI_REGISTRY_PASSWORD"), "x"),
         "CI_REGISTRY_IMAGE": "registry.example.com/team/service",
         "CI_COMMIT_SHA": "abc",
+        "CI_COMMIT_SHORT_SHA": "abc",
         "CI_PROJECT_URL": "https://gitlab.example.com/team/service",
     }
     for number, script in enumerate(scripts, 1):
@@ -464,6 +465,7 @@ def test_image_that_is_deployed_was_scanned(
     assert image.endswith(f"team/service{'/frontend' * (frontend == 'nextjs')}@{DIGEST}")
     [build] = [call for call in calls if call.startswith("buildx build ")]
     assert build.endswith(" frontend" if frontend == "nextjs" else " .")
+    assert "--build-arg VERSION=abc --build-arg REVISION=abc --build-arg SOURCE=https" in build
     assert f"pull --quiet {image}" in calls
     assert f"tag {image} scanned" in calls
     assert any(f"{variables['SYFT']} docker:scanned " in call for call in calls)
