@@ -121,9 +121,9 @@ KNOWN = (
     # The container `worker` is what `make worker` runs.
     Command(r"make worker", KEEPS, '["worker"] if stack.answers["worker"] != "none"'),
     Command(
-        r'\.venv/bin/python -m app\.core\.tenancy create \w+ "[^"]+"',
-        "template/tests/core/test_tenancy.py::test_tenants_are_looked_up_without_crossing",
-        'parse(["create", slug, "Acme Inc."])',
+        r'make tenants ARGS="create [^"]+"',
+        "template/tests/core/test_tenancy.py::test_a_tenant_is_made_while_developing",
+        '"app.core.development.tenants", *arguments',
     ),
 )
 

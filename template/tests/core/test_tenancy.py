@@ -1,7 +1,10 @@
 """Whose rows are seen and stored, below HTTP and around it."""
 
 import asyncio
+import os
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from time import monotonic
@@ -71,7 +74,7 @@ from app.seed import seed
 from tests.core.first_database import ExtraBase, ExtraModel, SessionDep, database
 from tests.core.issuing.base import Issuer, bearer
 from tests.core.jobs.collected import Collected
-from tests.core.migrating import migrate
+from tests.core.migrating import as_environment, migrate
 from tests.core.outages import line_to
 from tests.core.plugin import TENANT, Addresses, caller_of, with_changes
 
@@ -620,6 +623,20 @@ async def test_tenants_are_looked_up_without_crossing(
     found = await find_tenant(slug)
     assert found is not None
     assert (found.slug, await find_tenant("nobody")) == (slug, None)
+
+
+def test_a_tenant_is_made_while_developing(empty_databases: Addresses) -> None:
+    def administrate(*arguments: str) -> str:
+        return subprocess.run(  # noqa: S603
+            [sys.executable, "-m", "app.core.development.tenants", *arguments],
+            env={**os.environ, **as_environment(empty_databases)},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+
+    assert administrate("create", "acme", "Acme Ltd").endswith("  acme  active  Acme Ltd\n")
+    assert "  acme  active  Acme Ltd\n" in administrate("list")
 
 
 async def test_nothing_but_tenants_is_seen_that_way(service: FastAPI) -> None:

@@ -1,4 +1,4 @@
-"""Administration of users while developing: `make admin ARGS="create ada@example.com"`.
+"""Administration of users while developing: `make admin ARGS="create --help"`.
 
 Without an address in the environment or in `.env`, the database of `make dev` is used.
 """
