@@ -312,7 +312,10 @@ def assert_has_frontend(stack: Stack, figure: Figure) -> None:
     figure(f"image of the frontend: {size / 1e6:.0f} MB")
     assert size < LARGEST_FRONTEND
     url = f"http://127.0.0.1:{stack.answers['ports']['frontend']}"
-    assert httpx2.get(f"{url}/health", timeout=60).json() == {"status": "ok"}
+    lives = httpx2.get(f"{url}/health", timeout=60)
+    assert lives.json() == {"status": "ok"}
+    # Longer than load balancers keep a connection on which nothing happens.
+    assert lives.headers["Keep-Alive"] == "timeout=75"
     page = httpx2.get(url, timeout=60, follow_redirects=True)
     assert page.status_code == 200
     assert API_READY in page.text

@@ -18,6 +18,9 @@ WORKLOADS = ("Deployment", "StatefulSet", "Job", "CronJob")
 FROM_ELSEWHERE = {("Secret", "api-tls"), ("Secret", "frontend-tls")}
 """References to what others make: the certificates, by cert-manager or by hand."""
 
+FOREIGN = {"acme.cert-manager.io/http01-solver": "true"}
+"""Labels of pods that cert-manager makes, to be told apart from those that nobody does."""
+
 PIPELINE = "pipeline"
 """The account that runs deploy.sh."""
 
@@ -174,6 +177,11 @@ def neighbours_exist(manifests: Manifests) -> Iterator[str]:
                 yield f"{workload.name} wants to be near pods that nobody makes"
 
 
+def _of_others(selector: Object) -> bool:
+    """Whether it selects pods that an operator makes, and no manifest."""
+    return FOREIGN.items() <= selector.get("matchLabels", {}).items()
+
+
 def selectors_find_pods(manifests: Manifests) -> Iterator[str]:
     """Whatever selects pods finds some."""
     for kind, field in (
@@ -184,7 +192,7 @@ def selectors_find_pods(manifests: Manifests) -> Iterator[str]:
         for each in manifests.of(kind):
             selector = each["spec"][field]
             selector = {"matchLabels": selector} if kind == "Service" else selector
-            if not manifests.selected(selector):
+            if not manifests.selected(selector) and not _of_others(selector):
                 yield f"{kind} {each['metadata']['name']} selects no pod"
 
 
@@ -225,7 +233,8 @@ def policies_open_real_ports(manifests: Manifests) -> Iterator[str]:
         pods = manifests.selected(policy["spec"]["podSelector"])
         for rule in policy["spec"].get("ingress", ()):
             for port in rule.get("ports", ()):
-                if not any(port["port"] in pod.ports for pod in pods):
+                listening = any(port["port"] in pod.ports for pod in pods)
+                if not listening and not _of_others(policy["spec"]["podSelector"]):
                     name = policy["metadata"]["name"]
                     yield f"NetworkPolicy {name} opens {port['port']}, where nobody listens"
 

@@ -53,6 +53,19 @@ test("a name that is refused is told at its field", async ({ page }) => {
   await expectAccessible(page);
 });
 
+test("what an older version of the page sends is told to be sent again", async ({ page }) => {
+  await page.goto("/projects");
+  await page.route("**/projects", (route) => {
+    const headers = route.request().headers();
+    return route.continue({
+      headers: "next-action" in headers ? { ...headers, "next-action": "0".repeat(42) } : headers,
+    });
+  });
+  await page.getByLabel("Name").fill(someName());
+  await page.getByRole("button", { name: "Create" }).click();
+  await expect(page.getByText("There is a newer version of this page")).toBeVisible();
+});
+
 test("a name is shown as text, whatever it is", async ({ page }) => {
   const name = `<img src=x onerror="document.title='broken'"></script><script>alert(1)</script>`;
   let alerted = false;
