@@ -469,6 +469,8 @@ def read_by_compose(files: Mapping[str, bytes]) -> dict[str, str]:
     text = "".join(files[path].decode() for path in ALL_COMPOSE if path in files)
     project = str(yaml.safe_load(files[COMPOSE[0]])["name"])
     read = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", text))
+    # One that is another's value unless it is set, be it empty.
+    read |= re.findall(r"\$\{(\w+)-\$\{(\w+):-", text)
     return read | {"COMPOSE_PROJECT_NAME": project}
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import make_url, text
 
 from app.config import Settings
 from app.core.application import create_app
-from app.core.database.flavours import postgresql
+from app.core.database.flavours.flavour import FLAVOUR
 from tests.core.first_database import SessionDep, database
 from tests.core.outages import Relay
 from tests.core.plugin import Addresses, caller_of, with_changes
@@ -20,7 +20,7 @@ PATIENCE = 60
 async def test_a_request_ends_and_so_does_the_check(
     empty_databases: Addresses, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgresql, "SILENCE_SECONDS", 0)
+    monkeypatch.setattr(f"app.core.database.flavours.{FLAVOUR.name}.SILENCE_SECONDS", 0)
     router = APIRouter()
 
     @router.get("/ask")

@@ -13,7 +13,8 @@ from app.core.database.flavours.flavour import FLAVOUR
 from tests.core.first_database import ReadSessionDep, SessionDep, database
 from tests.core.plugin import Addresses, caller_of, with_changes
 
-SLOW = text({"postgresql": "SELECT pg_sleep(20)", "mysql": "SELECT SLEEP(20)"}[FLAVOUR.name])
+SLEEP = text({"postgresql": "SELECT pg_sleep(:s)", "mysql": "SELECT SLEEP(:s)"}[FLAVOUR.name])
+SLOW = SLEEP.bindparams(s=20)
 
 router = APIRouter()
 
@@ -42,6 +43,15 @@ async def test_a_statement_ends_in_time(
         while min(seconds) >= 10 and len(seconds) < 3:  # the machine may have stood still
             seconds.append(await _ask(caller, path))
     assert 1 <= min(seconds) < 10
+
+
+async def test_a_migration_has_time_of_its_own(
+    empty_databases: Addresses, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"app.core.database.flavours.{FLAVOUR.name}.SILENCE_SECONDS", 0)
+    own = with_changes(settings, **empty_databases, db_statement_timeout=1)
+    async with database.connected(own), database.migrator.connect() as connection:
+        await connection.execute(SLEEP.bindparams(s=2))
 
 
 async def _ask(caller: AsyncClient, path: str) -> float:

@@ -193,7 +193,8 @@ class Database:
         reader = build_engine(driver_url(replica), settings, variable) if replica else engine
         alone = settings.model_copy(update={"db_use_null_pool": True})
         observer = build_engine(driver_url(addresses.main), alone, self.variable)
-        migrator = build_engine(driver_url(addresses.migration or addresses.main), alone)
+        migration = driver_url(addresses.migration or addresses.main)
+        migrator = build_engine(migration, settings.of_migrations())
         before = vars(self).copy()
         self._addresses, self._engine, self._migrator = addresses, engine, migrator
         self._observer = observer.execution_options(isolation_level="AUTOCOMMIT")

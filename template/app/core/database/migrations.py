@@ -55,8 +55,8 @@ def run_migrations(settings: ConnectionSettings) -> None:
 
 async def _run_online(database: Database, settings: ConnectionSettings) -> None:
     addresses = database.addresses(settings)
-    alone = settings.model_copy(update={"db_use_null_pool": True})
-    engine = build_engine(driver_url(addresses.migration or addresses.main), alone)
+    address = driver_url(addresses.migration or addresses.main)
+    engine = build_engine(address, settings.of_migrations())
     async with engine.connect() as connection:
         await connection.run_sync(_migrate, database, settings)
     await engine.dispose()

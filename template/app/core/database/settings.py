@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Annotated
+from typing import Annotated, Self
 from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, Field, SecretStr
@@ -46,6 +46,15 @@ class ConnectionSettings(AppSettings):
     idempotency_key_hours: int = Field(
         24, ge=1, description="How long the answer to an Idempotency-Key is kept"
     )
+
+    def of_migrations(self) -> Self:
+        """The same for those who change tables: they keep no connection, and have their own time.
+
+        The driver's limit of a statement is the longest that one of theirs may take.
+        """
+        longest = max(self.db_migration_statement_timeout, self.db_migration_lock_timeout)
+        own = {"db_use_null_pool": True, "db_statement_timeout": longest}
+        return self.model_copy(update=own)
 
 
 def plain_url(address: SecretStr, find: Callable[[str], str | None] = variable) -> URL:

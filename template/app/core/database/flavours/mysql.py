@@ -14,6 +14,9 @@ from app.core.database.flavours.base import Flavour
 if TYPE_CHECKING:
     from app.core.database.settings import ConnectionSettings
 
+SILENCE_SECONDS = 5
+"""How much longer than a statement may take the driver waits for any answer."""
+
 
 def _adapt(url: URL) -> URL:
     return url.update_query_dict({"charset": "utf8mb4"})
@@ -25,8 +28,15 @@ def _engine_options(settings: "ConnectionSettings") -> dict[str, Any]:
     limit = f"/*M! max_statement_time = {settings.db_statement_timeout}, */"
     mode = "sql_mode = 'TRADITIONAL,ONLY_FULL_GROUP_BY', sql_notes = 0"
     start = f"SET {limit} time_zone = '+00:00', {mode}"
+    connect: dict[str, Any] = {
+        "connect_timeout": settings.db_connect_timeout,
+        "init_command": start,
+    }
+    if settings.db_statement_timeout:
+        # MariaDB ends a statement by itself; this is for a server that does not answer at all.
+        connect["read_timeout"] = settings.db_statement_timeout + SILENCE_SECONDS
     return {
-        "connect_args": {"connect_timeout": settings.db_connect_timeout, "init_command": start},
+        "connect_args": connect,
         "isolation_level": "READ COMMITTED",
         "pool_pre_ping": not settings.db_use_null_pool,
     }
