@@ -253,6 +253,15 @@ class CacheContract:
         assert await asking == "old"
         assert await cache.remember("key", new, seconds=60, tags=["tag"]) == "new"
 
+    async def test_what_was_written_meanwhile_stays(self, started: None) -> None:
+        old = Computing("old")
+        asking = asyncio.create_task(cache.remember("key", old, seconds=60))
+        await old.begun.wait()
+        await cache.set("key", "new", seconds=60)
+        old.may_end.set()
+        assert await asking == "old"
+        assert await cache.get("key") == "new"
+
     async def test_values_are_removed_after_the_commit(self, started: None) -> None:
         await cache.set("a", 1, seconds=60)
         await cache.set("b", 1, seconds=60, tags=["tag"])

@@ -365,6 +365,21 @@ async def test_calls_keep_the_pace(upstream: MakeUpstream, other: Neighbour) -> 
     assert len(other.received) == 2
 
 
+async def test_a_turn_leaves_time_to_ask(upstream: MakeUpstream, other: Neighbour) -> None:
+    """Else whoever waits longest fails, and many of them open the breaker of a healthy server."""
+
+    async def slowly(request: Received, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.3)
+        await answering()(request, writer)
+
+    other.reaction = slowly
+    line = upstream(rate=20, burst=1, total_timeout=4, concurrency=200, breaker_failures=1)
+    calls = [line.request("POST", "/x") for _ in range(100)]
+    ends = [type(each) for each in await asyncio.gather(*calls, return_exceptions=True)]
+    assert {*ends} == {Response, UpstreamUnavailableError}
+    assert states()[line.name] is State.CLOSED
+
+
 # --- What is repeated -------------------------------------------------------------------------
 
 

@@ -115,8 +115,10 @@ class Cache:
         """
         _check(seconds)
         generations = await self._generations(_tag_names(tags, shared=shared))
-        value = _framed(as_json(value), generations)
-        await self._running().set(_name(key, shared=shared), value, seconds)
+        name, value = _name(key, shared=shared), _framed(as_json(value), generations)
+        # Whoever computes it at this moment from what was before keeps nothing.
+        await self._forget([name], [])
+        await self._running().set(name, value, seconds)
 
     async def delete(self, *keys: str, shared: bool = False) -> None:
         """Remove values."""

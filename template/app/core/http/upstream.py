@@ -289,7 +289,8 @@ class Line:
     async def _keep_pace(self, end: float) -> None:
         if self._pace is None:
             return
-        longest = max(end - monotonic(), 0.0)
+        # Half of the time is for the asking: a turn with none left would count as a failure.
+        longest = max(end - monotonic(), 0.0) / 2
         if (callers := deadline.remaining()) is not None:
             # A turn that its caller will not see would be missed by the others.
             longest = min(longest, callers)

@@ -130,4 +130,8 @@ async def _end(task: "asyncio.Task[None]") -> None:
 
 
 async def _go_on(work: Callable[[], Awaitable[None]]) -> None:
-    await work()
+    try:
+        await work()
+    except Exception:
+        log.exception("something has ended that should go on")
+        raise

@@ -1,7 +1,7 @@
 """How jobs attach themselves to the service."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from app.core.jobs.backend import BACKEND
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 @asynccontextmanager
 async def _lifespan(settings: "CoreSettings") -> AsyncIterator[None]:
     find_tasks()
-    async with BACKEND.connected(settings) as queue:
-        with sending_to(queue):
+    # Jobs of this process come to their end when the queue does, and may send others until then.
+    with ExitStack() as sending:
+        async with BACKEND.connected(settings) as queue:
+            sending.enter_context(sending_to(queue))
             yield
 
 

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from app.config import Settings
 from app.core import context, deadline
+from app.core.application import create_app
 from app.core.database import after_commit
 from app.core.discovery import import_submodules
 from app.core.errors import unexpected
@@ -488,6 +489,27 @@ async def test_the_end_waits_for_what_runs(committing: Settings, service: FastAP
         assert with_queue is not queue
         await queue.send(_message("finished"))
     assert len(await traces("finished")) == 1
+
+
+async def test_what_ends_with_the_service_may_send_another_job(committing: Settings) -> None:
+    begun, going, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    @task
+    async def second() -> None:
+        ended.set()
+
+    @task
+    async def first() -> None:
+        begun.set()
+        await going.wait()
+        await enqueue(second)
+
+    app = create_app(committing)
+    async with app.router.lifespan_context(app):
+        await enqueue(first)
+        await begun.wait()
+        asyncio.get_running_loop().call_later(0.2, going.set)
+    assert ended.is_set()
 
 
 async def test_the_end_does_not_wait_for_ever(committing: Settings, service: FastAPI) -> None:

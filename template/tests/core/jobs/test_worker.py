@@ -22,6 +22,8 @@ from app.config import Settings
 from app.core.application import create_app
 from app.core.jobs import enqueue, worker
 from app.core.jobs.backend import BACKEND
+from app.core.jobs.backends import life
+from app.core.jobs.backends.redis import RedisStore
 from app.core.jobs.outbox import OUTBOXES, Outbox
 from app.core.jobs.port import compose, current_queue
 from app.core.jobs.worker import work
@@ -240,6 +242,25 @@ async def test_health_counts_workers_and_jobs(caller: AsyncClient, sender: FastA
 
 async def _counts(workers: int) -> bool:
     return int((await current_queue().look())["workers"]) >= workers
+
+
+async def test_a_worker_lives_whose_file_cannot_be_written(
+    sender: FastAPI, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    beats = list[str]()
+
+    class Listening(RedisStore):
+        async def beat(self, name: str) -> None:
+            beats.append(name)
+
+    monkeypatch.setattr(life, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(life, "heartbeat_file", lambda: tmp_path / "nowhere" / "file")
+
+    async def several() -> bool:
+        return len(beats) > 2
+
+    async with life.alive(Listening()):
+        await until(several)
 
 
 async def test_schedules_come_once(caller: AsyncClient) -> None:

@@ -29,7 +29,10 @@ async def alive(store: RedisStore) -> AsyncIterator[None]:
 
     async def beat() -> None:
         while True:
-            file.touch()
+            try:
+                file.touch()
+            except OSError as error:
+                log.warning("heartbeat not written", file=str(file), reason=str(error))
             with suppress(RedisAwayError):
                 await store.beat(name)
             await asyncio.sleep(BEAT_SECONDS)
