@@ -1,6 +1,8 @@
 """One login at a real Vault, shared by threads and by whoever looks for changes."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -68,6 +70,19 @@ def test_several_threads_replace_a_dead_token_once(place: Place) -> None:
     place.vault.root.auth.token.revoke(session._client.token)
     assert None not in at_once(session.read_own)
     assert tokens == [session._client.token]
+
+
+def test_a_forked_process_shares_neither_connection_nor_lock(place: Place) -> None:
+    """It would be given answers of the other one, or wait for a thread that it does not have."""
+    forked = subprocess.run(
+        [sys.executable, "-m", "tests.core.vault.forked"],
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+    )
+    assert forked.returncode == 0, forked.stdout
 
 
 def test_what_the_policy_forbids_needs_no_other_login(place: Place) -> None:

@@ -1,6 +1,7 @@
 """A client of Vault that stays logged in. It blocks, so it works in threads."""
 
 import json
+import os
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -64,20 +65,28 @@ class Session:
         self.last: Secret | None = None
         given = address.vault_token
         self._log_in = self._way_in()
-        self._client = hvac.Client(
-            url=address.vault_addr,
-            # An empty one, since hvac looks for None in the environment and in the home directory.
-            token=given.get_secret_value() if given else "",
-            namespace=address.vault_namespace,
-            verify=address.vault_ca_file or True,
-            timeout=address.vault_timeout,
-        )
+        # An empty one, since hvac looks for None in the environment and in the home directory.
+        self._client = self._client_with(given.get_secret_value() if given else "")
         self._lock = threading.Lock()
         self._granted: float | None = None
         self._renew_at = float("-inf")
         self._ends_at = float("-inf")
         self._renewable = True
         self._warned = False
+
+    def _client_with(self, token: str) -> hvac.Client:
+        return hvac.Client(
+            url=self.address.vault_addr,
+            token=token,
+            namespace=self.address.vault_namespace,
+            verify=self.address.vault_ca_file or True,
+            timeout=self.address.vault_timeout,
+        )
+
+    def leave_parent(self) -> None:
+        """Go on in a forked process: by the same login, over connections of its own."""
+        self._client = self._client_with(self._client.token)
+        self._lock = threading.Lock()  # a thread that is not here may hold the other one
 
     # --- the token ---
 
@@ -361,3 +370,13 @@ def session_for(address: VaultAddress) -> Session:
     """Give the session of this process: settings and service share one login."""
     key = tuple(getattr(address, name) for name in VaultAddress.model_fields)
     return _sessions.setdefault(key, Session(address))
+
+
+def _leave_parent() -> None:
+    for session in _sessions.values():
+        session.leave_parent()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    # Two processes that read from one connection would be given each other's secrets.
+    os.register_at_fork(after_in_child=_leave_parent)
