@@ -4,6 +4,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -24,7 +25,10 @@ from app.core.jobs.message import Message
 from app.core.jobs.task import TASKS
 from app.core.jobs.worker import work
 from app.core.redis import RedisAwayError, link
-from tests.core.plugin import with_changes
+from tests.core.jobs.failing import FAILURES
+from tests.core.jobs.test_worker import Workers
+from tests.core.migrating import as_environment
+from tests.core.plugin import Addresses, with_changes
 from tests.core.ports import free_port
 from tests.core.redis.conftest import leading_to
 
@@ -126,6 +130,31 @@ async def test_nothing_is_handed_over_while_redis_is_known_to_be_away(settings: 
 def test_a_process_does_nothing_before_it_has_begun(settings: Settings) -> None:
     with pytest.raises(RuntimeError, match="no loop"):
         Process(settings, nullcontext).do(None)
+
+
+async def test_a_process_that_does_not_start_is_replaced(
+    redis_url: str, own_databases: Addresses, tmp_path: Path
+) -> None:
+    """Celery would give it jobs all the same, and never fork another one."""
+    variables = {
+        **as_environment(own_databases),
+        "REDIS_ENABLED": "true",
+        "REDIS_URL": redis_url,
+        "REDIS_TIMEOUT": "3",
+        "REDIS_KEY_PREFIX": f"test:{uuid4().hex[:12]}",
+        "JOBS_AT_ONCE": str(len(FAILURES)),
+        "TMPDIR": str(tmp_path),
+    }
+    workers = Workers(variables, tmp_path)
+    workers.start("tests.core.jobs.failing")
+    [worker] = workers.running
+    try:
+        await workers.all_ready()
+    finally:
+        workers.kill(worker.process.pid)
+    said = [line for line in worker.lines() if line["event"] == "worker process does not start"]
+    reasons = {line["exception"].splitlines()[-1] for line in said}
+    assert reasons == {"ValueError: the first cannot start", "RuntimeError: nor can the other one"}
 
 
 def test_a_job_has_time_to_be_begun_and_to_run(settings: Settings) -> None:

@@ -66,11 +66,11 @@ class Workers:
     directory: Path
     running: list[Worker] = field(default_factory=list)
 
-    def start(self) -> None:
+    def start(self, module: str = "tests.core.jobs.worker") -> None:
         log = self.directory / f"{uuid4().hex}.log"
         with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tests.core.jobs.worker"],
+            process = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-m", module],
                 env={**os.environ, **self.variables},
                 stdout=output,
                 stderr=subprocess.STDOUT,

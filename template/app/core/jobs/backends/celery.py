@@ -6,6 +6,7 @@ one process.
 """
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -49,6 +50,9 @@ RUN = "run"
 QUEUE = "celery"
 START_SECONDS = 60.0
 PAUSE_SECONDS = 1.0
+REPLACED_AFTER_SECONDS = 5.0
+"""A process that cannot start ends then: one that is gone sooner than its worker is ready would end
+the worker, and the next one is forked at once."""
 
 
 def make_celery(settings: "CoreSettings", **transport: Any) -> Celery:
@@ -197,10 +201,21 @@ class Process:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def begin(self, **_: Any) -> None:
-        """Start the loop and the pieces, after the fork."""
+        """Start the loop and the pieces, after the fork; if that fails, end, and be replaced.
+
+        Celery goes on after whatever is raised here, and gives this process jobs all the same.
+        """
+        try:
+            self._begin()
+        except BaseException:
+            log.exception("worker process does not start")
+            sleep(REPLACED_AFTER_SECONDS)
+            os._exit(1)
+
+    def _begin(self) -> None:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="jobs", daemon=True).start()
-        self.do(self._enter()).result(START_SECONDS)
+        self.do(self._enter_or_fail()).result(START_SECONDS)
 
     def end(self, **_: Any) -> None:
         """Stop the pieces, and the loop."""
@@ -226,6 +241,13 @@ class Process:
         if self._loop is None:
             raise RuntimeError("this process has no loop")
         return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def _enter_or_fail(self) -> None:
+        """Enter; what would end the loop, and leave nobody to say so, fails instead."""
+        try:
+            await self._enter()
+        except SystemExit as error:
+            raise RuntimeError(str(error)) from error
 
     async def _enter(self) -> None:
         await self._stack.enter_async_context(self._start())
