@@ -179,7 +179,7 @@ def neighbours_exist(manifests: Manifests) -> Iterator[str]:
 
 def _of_others(selector: Object) -> bool:
     """Whether it selects pods that an operator makes, and no manifest."""
-    return FOREIGN.items() <= selector.get("matchLabels", {}).items()
+    return bool(FOREIGN.items() <= selector.get("matchLabels", {}).items())
 
 
 def selectors_find_pods(manifests: Manifests) -> Iterator[str]:

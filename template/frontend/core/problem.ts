@@ -1,5 +1,3 @@
-import { unstable_isUnrecognizedActionError } from "next/navigation";
-
 /** A field's fault, as the API tells it. */
 export type FieldError = { loc: (string | number)[]; msg: string };
 
@@ -83,14 +81,8 @@ export async function readProblem(response: Response): Promise<ApiProblem> {
   });
 }
 
-const NEWER: ShownProblem = {
-  title: "There is a newer version of this page",
-  detail: "What was sent has not arrived: load the page again, and send it once more.",
-};
-
 /** What an error page may show of an error that it got. */
 export function shownProblem(error: { digest?: string }): ShownProblem {
-  if (unstable_isUnrecognizedActionError(error)) return NEWER;
   try {
     const told: unknown = JSON.parse(error.digest ?? "");
     if (told && typeof told === "object" && "title" in told) return told as ShownProblem;

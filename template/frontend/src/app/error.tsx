@@ -4,7 +4,7 @@ import { useRouter } from "next/navigation";
 import { startTransition } from "react";
 
 import { ProblemNote } from "@core/forms/problem-note";
-import { shownProblem } from "@core/problem";
+import { shownError } from "@core/forms/shown-error";
 
 type ErrorProps = { error: Error & { digest?: string }; reset: () => void };
 
@@ -19,7 +19,7 @@ export default function ErrorPage({ error, reset }: ErrorProps) {
   return (
     <>
       <h1>This did not work</h1>
-      <ProblemNote {...shownProblem(error)} />
+      <ProblemNote {...shownError(error)} />
       <button type="button" className="button" onClick={again}>
         Try again
       </button>
