@@ -87,7 +87,7 @@ def test_several_migrators_at_once(empty_databases: Addresses, settings: Setting
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=60,
+            timeout=180,
         )
     assert migrators.returncode == 0, migrators.stdout
     assert migrators.stdout.count("Running upgrade") == revisions()
