@@ -26,8 +26,6 @@ async def sign_in(settings: LocalSettings, identity: Identity, origin: Origin) -
         ForbiddenError: the identity is new, and its address is not verified.
         UnauthenticatedError: the account is disabled, or its tenant suspended.
     """
-    if not await admits(current()):
-        raise UnauthenticatedError("Nobody signs in here now")
 
     async def work(session: AsyncSession) -> Granted | None:
         user = await _find(session, identity) or await _link(session, identity)
@@ -35,7 +33,7 @@ async def sign_in(settings: LocalSettings, identity: Identity, origin: Origin) -
             return None
         return await sessions.begin(session, settings, user, origin)
 
-    granted = await HOME.in_transaction(work)
+    granted = await HOME.in_transaction(work) if await admits(current()) else None
     if granted is None:
         audit("login.failed", provider=identity.provider, address=origin.address)
         raise UnauthenticatedError("This account is disabled")
