@@ -47,6 +47,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     interpreter.chmod(stat.S_IRWXU)
     return environment(
         PATH=str(programs),
+        PYTHONDONTWRITEBYTECODE="",  # Each process would compile all new packages again.
         GIT_CONFIG_GLOBAL=IDENTITY["GIT_CONFIG_GLOBAL"],
         GIT_CONFIG_SYSTEM=IDENTITY["GIT_CONFIG_SYSTEM"],
     )
