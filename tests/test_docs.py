@@ -123,7 +123,7 @@ KNOWN = (
     Command(
         r'make tenants ARGS="create [^"]+"',
         "template/tests/core/test_tenancy.py::test_a_tenant_is_made_while_developing",
-        '"app.core.development.tenants", *arguments',
+        '"app.core.development.command", "app.core.tenancy", *arguments',
     ),
 )
 

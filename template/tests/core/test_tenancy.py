@@ -627,8 +627,9 @@ async def test_tenants_are_looked_up_without_crossing(
 
 def test_a_tenant_is_made_while_developing(empty_databases: Addresses) -> None:
     def administrate(*arguments: str) -> str:
+        command = ["-m", "app.core.development.command", "app.core.tenancy", *arguments]
         return subprocess.run(  # noqa: S603
-            [sys.executable, "-m", "app.core.development.tenants", *arguments],
+            [sys.executable, *command],
             env={**os.environ, **as_environment(empty_databases)},
             check=True,
             capture_output=True,
