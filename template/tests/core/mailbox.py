@@ -14,7 +14,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-WAIT_SECONDS = 20
+WAIT_SECONDS = 60
 
 
 class Mailbox:

@@ -18,9 +18,9 @@ import httpx2
 from tests.core.plugin import SIGNED_IN
 from tests.core.ports import free_port
 
-START_SECONDS = 60
+START_SECONDS = 180
 """For the slowest of machines: what does start is not waited for."""
-STOP_SECONDS = 30
+STOP_SECONDS = 60
 
 NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For calls without TLS: reading the trusted certificates would take longer than the call."""
@@ -37,7 +37,7 @@ class Server:
     def get(self, path: str, request_id: str = "test") -> httpx2.Response:
         """Ask it something, signed in."""
         headers = {**SIGNED_IN, "X-Request-ID": request_id}
-        return httpx2.get(f"{self.url}{path}", headers=headers, timeout=10, verify=NO_CERTIFICATES)
+        return httpx2.get(f"{self.url}{path}", headers=headers, timeout=30, verify=NO_CERTIFICATES)
 
     def shake_hands(self, path: str) -> httpx2.Response:
         """Ask for a WebSocket, as RFC 6455 (4.1) says."""

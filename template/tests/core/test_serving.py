@@ -149,7 +149,7 @@ def test_missing_settings_end_the_start_in_a_line_each(tmp_path: Path) -> None:
         text=True,
         env={"PYTHONPATH": os.pathsep.join((str(Path.cwd()), os.environ.get("PYTHONPATH", "")))},
         cwd=tmp_path,
-        timeout=30,
+        timeout=START_SECONDS,
     )
     expected = {
         f"configuration: {name.upper()} is required (see .env.example)"

@@ -160,7 +160,7 @@ def test_what_goes_wrong_is_said_beside_the_output(
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert (done.returncode, done.stdout) == (1, "")
     logged, said = done.stderr.splitlines()

@@ -80,7 +80,7 @@ def test_a_forked_process_shares_neither_connection_nor_lock(place: Place) -> No
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert forked.returncode == 0, forked.stdout
 

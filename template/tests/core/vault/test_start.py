@@ -203,7 +203,7 @@ def test_a_service_whose_vault_says_nothing_ends_in_time_with_one_line(
             check=False,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
         )
         seconds.append(time.monotonic() - started)
         assert (done.returncode, done.stdout, done.stderr) == (1, "", line)
