@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(logger_name="app.health")
 
 Status = Literal["up", "down", "degraded"]
-OPERATOR = "admin"
-"""The role that may read the details from anywhere."""
 CACHE_SECONDS = 1.0
 """Probes of several observers share one look; short enough to notice an outage at once."""
 
@@ -166,17 +164,17 @@ async def get_readiness(request: Request, response: Response) -> Readiness:
 
 
 async def operators_only(request: Request, principal: OptionalPrincipal) -> None:
-    """Let only callers pass that are administrators or come from `INTERNAL_NETWORKS`.
+    """Let only callers pass that are operators or come from `INTERNAL_NETWORKS`.
 
     Raises:
         ForbiddenError: the caller is neither.
     """
-    if principal and OPERATOR in principal.roles:
+    if principal and principal.operator:
         return
     address = client_address(request.scope)
     networks = _settings(request).internal_networks
     if address is None or not any(address in ipaddress.ip_network(net) for net in networks):
-        raise ForbiddenError("Only administrators and INTERNAL_NETWORKS may read this")
+        raise ForbiddenError("Only operators and INTERNAL_NETWORKS may read this")
 
 
 @public

@@ -293,13 +293,6 @@ def test_a_web_socket_is_closed_too(
         assert socket.receive_text() == "ada"
 
 
-async def test_administrators_read_the_details_from_anywhere(app: FastAPI, issuer: Issuer) -> None:
-    for roles, status in (["admin"], 200), (["auditor"], 403):
-        headers = bearer(issuer.token(roles=roles))
-        async with caller_of(app, "203.0.113.9", headers) as caller:
-            assert (await caller.get("/health/detailed")).status_code == status
-
-
 async def test_a_bad_token_is_told_of_and_a_missing_one_is_not(
     service: FastAPI, caller: AsyncClient, settings: Settings
 ) -> None:

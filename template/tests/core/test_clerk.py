@@ -3,13 +3,14 @@
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from httpx2 import AsyncClient
 
 from app.config import Settings
 from tests.core.issuing.base import bearer
 from tests.core.issuing.clerk import PAGE
 from tests.core.issuing.signing import SigningIssuer
-from tests.core.plugin import with_changes
+from tests.core.plugin import caller_of, with_changes
 
 ME = "/api/v1/auth/me"
 
@@ -43,6 +44,16 @@ async def test_both_versions_of_the_claims_are_read(
 ) -> None:
     me = (await stranger.get(ME, headers=bearer(issuer.token("user_1", **claims)))).json()
     assert (me["subject"], me["tenant"], me["roles"]) == ("user_1", "org_1", ["admin"])
+
+
+async def test_an_administrator_of_an_organisation_is_no_operator(
+    app: FastAPI, issuer: SigningIssuer
+) -> None:
+    """Anybody may found an organisation, and is its administrator then."""
+    for claims in {"tenant": "org_1", "roles": ["admin"]}, {"o": None, "org_role": "org:admin"}:
+        async with caller_of(app, "203.0.113.9", bearer(issuer.token(**claims))) as founder:
+            assert (await founder.get(ME)).json()["roles"] == ["admin"]
+            assert (await founder.get("/health/detailed")).status_code == 403
 
 
 async def test_a_pending_session_is_signed_out(

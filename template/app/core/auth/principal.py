@@ -14,6 +14,7 @@ class Principal:
         provider: who issued the token.
         tenant: the provider's name for their tenant (organisation), if the token names one.
         roles: what they are.
+        operator: whether they may read what is for operators; no tenant gives this away.
         scopes: what the token allows.
         claims: everything that the token says.
     """
@@ -22,5 +23,6 @@ class Principal:
     provider: str
     tenant: str | None = None
     roles: frozenset[str] = frozenset()
+    operator: bool = False
     scopes: frozenset[str] = frozenset()
     claims: Mapping[str, Any] = field(default_factory=dict, repr=False)

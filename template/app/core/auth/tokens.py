@@ -58,12 +58,14 @@ class ClaimNames:
     """Where a token says what a principal is; a dot leads into an object.
 
     The first claim that is there counts. `role_prefix` is cut off where a role begins with it.
+    `operator` is the role of those who run the service; None where all roles are given by tenants.
     """
 
     tenant: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ("scope", "scp")
     role_prefix: str = ""
+    operator: str | None = "admin"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,13 +198,15 @@ class Verifier:
     def _describe(self, claims: Mapping[str, Any]) -> Principal:
         names = self.rules.claims
         tenant = _first(claims, names.tenant)
+        roles = frozenset(
+            role.removeprefix(names.role_prefix) for role in _words(_first(claims, names.roles))
+        )
         return Principal(
             subject=claims["sub"],
             provider=self.rules.provider,
             tenant=tenant if _is_name(tenant) else None,
-            roles=frozenset(
-                role.removeprefix(names.role_prefix) for role in _words(_first(claims, names.roles))
-            ),
+            roles=roles,
+            operator=names.operator in roles,
             scopes=_words(_first(claims, names.scopes)),
         )
 

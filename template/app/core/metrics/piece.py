@@ -30,7 +30,7 @@ class Figures(PlainTextResponse):
 @public
 @unlimited
 async def get_metrics(request: Request) -> str:
-    """Figures for Prometheus, for administrators and INTERNAL_NETWORKS only."""
+    """Figures for Prometheus, for operators and INTERNAL_NETWORKS only."""
     text = await current().text(await request.app.state.health.report())
     return text.decode()
 

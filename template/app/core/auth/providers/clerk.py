@@ -56,7 +56,8 @@ def token_rules(settings: AuthSettings) -> TokenRules:
     """What the instance's tokens must fulfil; the organisation is the tenant.
 
     The names are those of version 2 of the claims, then those of version 1. Clerk counts a session
-    as signed out while it is pending, for example until a second factor is set up.
+    as signed out while it is pending, for example until a second factor is set up. Whoever founds
+    an organisation is `admin` there, so no role makes an operator.
     """
     return TokenRules(
         provider=settings.auth_provider,
@@ -65,7 +66,10 @@ def token_rules(settings: AuthSettings) -> TokenRules:
         authorized_parties=settings.clerk_authorized_parties,
         refused={"sts": "pending"},
         claims=ClaimNames(
-            tenant=("o.id", "org_id"), roles=("o.rol", "org_role"), role_prefix="org:"
+            tenant=("o.id", "org_id"),
+            roles=("o.rol", "org_role"),
+            role_prefix="org:",
+            operator=None,
         ),
     )
 
