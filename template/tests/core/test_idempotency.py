@@ -1,6 +1,7 @@
 """A request that comes twice with one key is done once."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from types import SimpleNamespace
@@ -10,10 +11,11 @@ from uuid import uuid4
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
-from httpx2 import AsyncClient
+from httpx2 import ASGITransport, AsyncClient
 from sqlalchemy import String, event, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, Session, mapped_column
+from starlette.types import Message, Receive, Scope, Send
 
 from app.config import Settings
 from app.core.application import create_app
@@ -196,6 +198,28 @@ async def test_strangers_are_told_apart_by_their_addresses(service: FastAPI) -> 
         replayed.append("idempotent-replayed" in answer.headers)
     assert replayed == [False, False, True, False, True]
     assert await orders() == 3
+
+
+async def test_a_caller_who_leaves_amid_the_body_is_no_failure(
+    service: FastAPI, caller: AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"half of it"
+
+    async def leave_amid(scope: Scope, receive: Receive, send: Send) -> None:
+        async def leave() -> Message:
+            message = await receive()
+            return message if message.get("body") else {"type": "http.disconnect"}
+
+        await service(scope, leave, send)
+
+    async with AsyncClient(
+        transport=ASGITransport(leave_amid), base_url=caller.base_url, headers=caller.headers
+    ) as leaving:
+        answer = await leaving.post(PATH, content=body(), headers=KEY)
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert await orders() == 0
 
 
 async def test_an_answer_that_is_streamed_takes_no_key(caller: AsyncClient) -> None:

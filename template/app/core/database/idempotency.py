@@ -46,6 +46,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.requests import ClientDisconnect
 
 from app.core import context
 from app.core.database.base import KEPT_FOR
@@ -53,7 +54,7 @@ from app.core.database.handle import Database, after_rollback
 from app.core.database.layout import DATABASES
 from app.core.database.realm import current_realm
 from app.core.database.types import UtcDateTime, utc_now
-from app.core.errors import ConflictError, ValidationFailedError
+from app.core.errors import BadRequestError, ConflictError, ValidationFailedError
 from app.core.web.client import client_network
 
 LEASE = timedelta(minutes=1)
@@ -265,7 +266,7 @@ def once(keys: IdempotencyKeys) -> type[APIRoute]:
 
             async def handle_once(request: Request) -> Response:
                 if "idempotency-key" in request.headers:
-                    await request.body()  # kept, so that a form can be read as well as compared
+                    await _keep_body(request)
                 try:
                     response = await handle(request)
                 except _AnsweredError as answered:
@@ -280,6 +281,14 @@ def once(keys: IdempotencyKeys) -> type[APIRoute]:
             return handle_once
 
     return OnceRoute
+
+
+async def _keep_body(request: Request) -> None:
+    """Read the body, so that a form can be read as well as compared."""
+    try:
+        await request.body()
+    except ClientDisconnect:
+        raise BadRequestError("The body has ended too early") from None
 
 
 def _sessions_of(dependant: Dependant) -> list[Dependency]:
