@@ -97,7 +97,6 @@ async def _to_upstream(socket: WebSocket, remote: ClientWebSocketResponse, most_
 
 
 async def _to_caller(remote: ClientWebSocketResponse, socket: WebSocket) -> None:
-    reason = None
     while True:
         message = await remote.receive()
         if message.type is WSMsgType.TEXT:
@@ -105,10 +104,12 @@ async def _to_caller(remote: ClientWebSocketResponse, socket: WebSocket) -> None
         elif message.type is WSMsgType.BINARY:
             await socket.send_bytes(message.data)
         else:
-            reason = message.extra if message.type is WSMsgType.CLOSE else None
             break
+    if message.type is WSMsgType.CLOSE:
+        await socket.close(message.data or _NORMAL, message.extra)
+        return
     code = remote.close_code or _FAILED
-    await socket.close(_NEVER_SENT.get(code, code), reason)
+    await socket.close(_NEVER_SENT.get(code, code))
 
 
 def _reason(text: str | None) -> bytes:

@@ -234,6 +234,7 @@ class Connected:
                 protocols=protocols,
                 max_msg_size=self.upstream.max_message_bytes + 1,  # which is refused as well
                 heartbeat=_HEARTBEAT_SECONDS,
+                autoclose=False,  # it would wait for the upstream before the caller is told
                 timeout=ClientWSTimeout(ws_receive=None, ws_close=_CLOSING_SECONDS),
             )
 

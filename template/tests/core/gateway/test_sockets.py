@@ -1,21 +1,24 @@
 """WebSockets go through, as the caller and the upstream want them."""
 
 import asyncio
+import re
 import struct
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from hashlib import sha1
 from time import perf_counter
 from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import ClientSession, WSMsgType, WSServerHandshakeError
 from fastapi import WebSocket
-from starlette.types import Message, Scope
+from starlette.types import Message, Receive, Scope, Send
 from yarl import URL
 
 from app.core.gateway.settings import Upstream as Entry
 from app.core.gateway.talking import talk
-from app.core.gateway.upstreams import Connected
+from app.core.gateway.upstreams import _CLOSING_SECONDS, Connected
 from tests.core.gateway.conftest import ANSWER, LARGEST_MESSAGE, REST_SECONDS, Gateway
 from tests.core.gateway.test_failing import TRIES, UNAVAILABLE, rest
 from tests.core.gateway.test_forwarding import by_hand
@@ -69,16 +72,8 @@ async def wait_until(reached: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_caller_who_is_gone_leaves_no_socket_behind(upstream: Upstream) -> None:
-    class GoneError(Exception):
-        pass
-
-    async def receive() -> Message:
-        return {"type": "websocket.connect"}
-
-    async def send(_: Message) -> None:
-        raise GoneError
-
+async def talk_to(port: int, receive: Receive, send: Send) -> None:
+    """Lead a caller, of whom only this is known, to the upstream at a port."""
     path = "/services/app/socket"
     scope: Scope = {
         "type": "websocket",
@@ -89,13 +84,62 @@ async def test_a_caller_who_is_gone_leaves_no_socket_behind(upstream: Upstream) 
         "headers": [],
         "subprotocols": [],
     }
-    upstream.seen.clear()
     async with ClientSession() as session:
-        entry = Entry(url=f"http://127.0.0.1:{upstream.port}")
-        connected = Connected("app", entry, session)
-        with pytest.raises(GoneError):
-            await talk(WebSocket(scope, receive, send), connected, "/services/app", most_bytes=9)
-        await wait_until(lambda: {"close_code": 1000} in upstream.seen)
+        connected = Connected("app", Entry(url=f"http://127.0.0.1:{port}"), session)
+        await talk(WebSocket(scope, receive, send), connected, "/services/app", most_bytes=9)
+
+
+async def test_a_caller_who_is_gone_leaves_no_socket_behind(upstream: Upstream) -> None:
+    class GoneError(Exception):
+        pass
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def send(_: Message) -> None:
+        raise GoneError
+
+    upstream.seen.clear()
+    with pytest.raises(GoneError):
+        await talk_to(upstream.port, receive, send)
+    await wait_until(lambda: {"close_code": 1000} in upstream.seen)
+
+
+def accepting(head: bytes) -> bytes:
+    """Accept a WebSocket (RFC 6455, 4.2.2)."""
+    (key,) = re.findall(rb"(?i)sec-websocket-key: (.+)\r\n", head)
+    accepted = b64encode(sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())  # noqa: S324
+    upgrade = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    return upgrade + b"Sec-WebSocket-Accept: " + accepted + b"\r\n\r\n"
+
+
+async def test_an_end_without_a_code_is_passed_on_before_the_upstream_hangs_up() -> None:
+    told = asyncio.Event()
+    sent: list[Message] = []
+
+    async def upstream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(accepting(await reader.readuntil(b"\r\n\r\n")) + CLOSED_WITHOUT_CODE)
+        await told.wait()
+        writer.close()
+
+    async def receive() -> Message:
+        if not sent:
+            return {"type": "websocket.connect"}
+        await told.wait()
+        return {"type": "websocket.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        if message["type"] == "websocket.close":
+            told.set()
+
+    async with (
+        await asyncio.start_server(upstream, "127.0.0.1", 0) as server,
+        asyncio.timeout(_CLOSING_SECONDS),  # for which the gateway waits afterwards
+    ):
+        await talk_to(server.sockets[0].getsockname()[1], receive, send)
+    assert [message["type"] for message in sent] == ["websocket.accept", "websocket.close"]
+    assert sent[-1]["code"] == 1000
 
 
 async def test_too_large_messages_end_it(session: ClientSession) -> None:
@@ -115,6 +159,7 @@ HANDSHAKE = (
     ),
 )
 BINARY, CONTINUED = 2, 0
+CLOSED_WITHOUT_CODE = b"\x88\x00"
 
 
 def unfinished(opcode: int, size: int) -> bytes:
