@@ -3,21 +3,26 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from time import monotonic
 from typing import Any
 
 import pytest
+import requests
 from hvac.exceptions import Forbidden
+from sqlalchemy import make_url
 from stamina import instrumentation
 
 from app.config import Settings
 from app.core.secrets import Secret, SecretsUnavailableError
+from app.core.secrets.vault import store
 from app.core.secrets.vault.address import VaultAddress
 from app.core.secrets.vault.session import Session
 from app.core.secrets.vault.store import VaultStore
 from app.core.settings import load_settings
+from tests.core.outages import Relay
 from tests.core.vault.servers import Place, Vault, new_place
 
 THREADS = 8
@@ -83,6 +88,55 @@ def test_a_forked_process_shares_neither_connection_nor_lock(place: Place) -> No
         timeout=180,
     )
     assert forked.returncode == 0, forked.stdout
+
+
+@pytest.fixture
+async def line(vault: Vault) -> AsyncIterator[Relay]:
+    """What stands between a session and Vault."""
+    relay = Relay(make_url(f"vault://127.0.0.1:{vault.port}"))
+    await relay.mend()
+    yield relay
+    await relay.cut()
+
+
+async def test_a_renewal_that_gets_no_answer_is_not_waited_for_by_each(
+    place: Place, line: Relay
+) -> None:
+    session = session_at(place, VAULT_ADDR=f"http://127.0.0.1:{line.port}", VAULT_TIMEOUT="0.5")
+    await asyncio.to_thread(session.ensure)
+    session._renew_at = float("-inf")
+    line.flowing.clear()
+    tried: list[requests.Timeout] = []
+
+    def ensure() -> None:
+        try:
+            session.ensure()
+        except requests.Timeout as error:
+            tried.append(error)
+
+    await asyncio.to_thread(at_once, ensure)
+    assert len(tried) == 1
+    assert session.seconds_left() > session.seconds_to_renewal() > 0
+    line.flowing.set()
+    session._renew_at = float("-inf")
+    await asyncio.to_thread(session.ensure)
+
+
+async def test_a_question_ends_even_if_vault_never_answers(
+    place: Place, line: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_LONGEST", 0.2)
+    session = session_at(place, VAULT_ADDR=f"http://127.0.0.1:{line.port}")
+    line.flowing.clear()
+    asked = [VaultStore(session, 60, lambda _: None).get("keys/stripe", None) for _ in range(9)]
+    began = monotonic()
+    refusals = await asyncio.gather(*asked, return_exceptions=True)
+    assert monotonic() - began < session.address.vault_timeout
+    line.flowing.set()
+    for refusal in refusals:
+        assert isinstance(refusal, SecretsUnavailableError)
+        assert isinstance(refusal.__cause__, TimeoutError)
+        assert "does not answer" in session.explain(refusal.__cause__)
 
 
 def test_what_the_policy_forbids_needs_no_other_login(place: Place) -> None:

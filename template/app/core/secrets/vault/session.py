@@ -109,8 +109,13 @@ class Session:
                 return
             if self._granted is None:
                 self._begin()
-            else:
+                return
+            try:
                 self._renew()
+            except PASSING:
+                # Whoever waits goes on with the token as it is, instead of asking in turn.
+                self._renew_later(self.seconds_left())
+                raise
 
     def is_root(self) -> bool:
         """Whether the token may do everything.
@@ -142,7 +147,10 @@ class Session:
             if not self._warned:
                 log.warning("VAULT_TOKEN ends soon and cannot be renewed")
                 self._warned = True
-            self._renew_at = monotonic() + max(granted * _TRY_AGAIN_AFTER, _SHORTEST_PAUSE)
+            self._renew_later(granted)
+
+    def _renew_later(self, life: float) -> None:
+        self._renew_at = monotonic() + max(life * _TRY_AGAIN_AFTER, _SHORTEST_PAUSE)
 
     def _renewed(self) -> Mapping[str, Any] | None:
         try:
@@ -319,7 +327,7 @@ class Session:
         address, place = self.address.vault_addr, self._place()
         if isinstance(error, SSLError):
             return f"the certificate of Vault at {address} is not trusted: set VAULT_CA_FILE"
-        if isinstance(error, RequestException):
+        if isinstance(error, RequestException | TimeoutError):
             return f"Vault at {address} does not answer: start it, or mend VAULT_ADDR"
         if isinstance(error, VaultNotInitialized):
             return f"Vault at {address} is not initialised: vault operator init"

@@ -39,6 +39,10 @@ _BETWEEN_LOOKS = 0.05
 """Seconds from one look to the next, at least, however many want to know."""
 
 _FIRST_RETRY = 1.0
+_PATIENCE = 5.0
+"""Seconds after which a question is not asked again."""
+_LONGEST = 10.0
+"""Seconds for a question as a whole: for a renewal and an answer as late as any VAULT_TIMEOUT."""
 
 
 class VaultStore:
@@ -152,11 +156,12 @@ class VaultStore:
         return await self._ask(partial(self._session.names, path))
 
     async def _ask(self, question: Callable[[], ResultT], *, attempts: int = 3) -> ResultT:
-        retrying = stamina.retry_context(on=PASSING, attempts=attempts, timeout=5.0)
+        retrying = stamina.retry_context(on=PASSING, attempts=attempts, timeout=_PATIENCE)
         try:
-            async for attempt in retrying:
-                with attempt:
-                    return await asyncio.to_thread(question)
+            async with asyncio.timeout(_LONGEST):
+                async for attempt in retrying:
+                    with attempt:
+                        return await asyncio.to_thread(question)
         except OUTAGES as error:
             log.warning("vault refuses", reason=self._session.explain(error))
             raise SecretsUnavailableError("The store of secrets does not answer") from error
