@@ -112,6 +112,7 @@ async def browser(
     with secrets.given_by(own):
         async with caller_of(create_app(own), headers={}) as client:
             yield Browser(client)
+    await people.forget_mails(ADA)
 
 
 @pytest.fixture

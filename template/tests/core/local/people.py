@@ -78,6 +78,11 @@ class People:
         await outbox._outbox.finish()
         return self.mailbox.count(email)
 
+    async def forget_mails(self, email: str) -> None:
+        """Leave no mail to somebody to the next test."""
+        for _ in range(await self.mails_left(email)):
+            await self.mailbox.next(email)
+
     async def join(self, email: str | None = None, password: str = PASSWORD) -> str:
         """Register, verify the address, and give it."""
         email = email or new_address()

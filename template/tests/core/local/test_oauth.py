@@ -50,12 +50,14 @@ async def test_an_account_is_linked_by_a_verified_address(
     elsewhere.person = Person(1, email.upper())
     browser.email = email
     assert await browser.subject(await browser.sign_in(provider)) == own
+    assert provider in (await people.mailbox.next(email))["Subject"]
     # From now on it is known by its number, whatever its address becomes.
     elsewhere.person = Person(1, "changed@example.com")
     answer = await browser.sign_in(provider)
     assert answer.headers["Cache-Control"] == "no-store"
     assert await browser.subject(answer) == own
     await people.login(email)
+    assert await people.mails_left(email) == 0
 
 
 async def test_an_unverified_address_opens_no_account(

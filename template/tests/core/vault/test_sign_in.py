@@ -46,7 +46,8 @@ async def test_a_rotated_client_is_taken_up_while_running(
 ) -> None:
     app = create_app(load_settings(Settings))
     async with app.router.lifespan_context(app), caller_of(app, headers={}) as caller:
-        await People(caller, cast("LocalIssuer", issuer).mailbox).join(ADA)
+        people = People(caller, cast("LocalIssuer", issuer).mailbox)
+        await people.join(ADA)
         browser = Browser(caller)
         await sign_in_everywhere(browser)
         elsewhere.client["client_secret"] = "its new secret"  # noqa: S105
@@ -56,6 +57,7 @@ async def test_a_rotated_client_is_taken_up_while_running(
             own_place.change(**as_environment(elsewhere.settings))
             await secrets.refresh()
             await sign_in_everywhere(browser)
+        await people.forget_mails(ADA)
 
 
 async def sign_in_everywhere(browser: Browser) -> None:

@@ -80,6 +80,17 @@ def password_changed(settings: LocalSettings, email: str) -> Mail:
     )
 
 
+def provider_linked(settings: LocalSettings, email: str, provider: str) -> Mail:
+    """To a user whose account another provider opens from now on."""
+    return _mail(
+        settings,
+        email,
+        f"Sign-in through {provider}",
+        f"somebody has signed in through {provider}, where this e-mail address is theirs, and can"
+        " sign in to your account by that from now on. If that was not you, tell us at once.",
+    )
+
+
 def confirm_address(settings: LocalSettings, email: str, token: str) -> Mail:
     """To an address that is to be a user's new one."""
     return _mail(
