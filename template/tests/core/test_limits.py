@@ -61,6 +61,10 @@ def build(settings: Settings, limit: str = "off") -> FastAPI:
     async def raw() -> Response:
         return Response("raw")
 
+    @router.get("/passed-on")
+    async def passed_on() -> Response:
+        return Response(headers={"RateLimit": '"theirs";r=7;t=1', "RateLimit-Limit": "8"})
+
     few = APIRouter(prefix="/few", dependencies=[Depends(rate_limit("2/minute"))])
     few.get("/a")(opened)
     few.get("/b")(opened)
@@ -138,6 +142,13 @@ async def test_every_answer_says_it(settings: Settings) -> None:
             '"endpoint";q=2;w=60'
             in ((await caller.get("/api/v1/few/a")).headers["ratelimit-policy"])
         )
+
+
+async def test_what_another_service_says_of_itself_is_replaced(settings: Settings) -> None:
+    async with caller_of(build(settings, "3/minute")) as caller:
+        headers = (await caller.get("/api/v1/passed-on")).headers
+    assert headers.get_list("ratelimit-limit") == ["3"]
+    assert headers.get_list("ratelimit") == [f'"default";r=2;t={headers["ratelimit-reset"]}']
 
 
 async def test_an_endpoint_or_several_have_limits_of_their_own(settings: Settings) -> None:

@@ -1,6 +1,6 @@
 """How rate limits attach themselves to the service."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from fastapi import Depends
@@ -55,7 +55,7 @@ class LimitsMiddleware:
 
         async def send_with_quotas(message: Message) -> None:
             if message["type"] in _STARTS and counted.quotas:
-                message["headers"] = [*message.get("headers", ()), *describe(counted.quotas)]
+                message["headers"] = _replaced(message.get("headers", ()), counted.quotas)
             await send(message)
 
         async def count_and_send(message: Message) -> None:
@@ -70,6 +70,13 @@ class LimitsMiddleware:
                 await send_with_quotas(message)
 
         await self.app(scope, receive, count_and_send)
+
+
+def _replaced(headers: Iterable[tuple[bytes, bytes]], quotas: Sequence[Quota]) -> RawHeaders:
+    """Add what is left here, in place of what another service says of itself."""
+    own = describe(quotas)
+    names = {name for name, _ in own}
+    return [*(pair for pair in headers if pair[0].lower() not in names), *own]
 
 
 def _is_refusal(message: Message, scope: Scope) -> bool:
