@@ -1,11 +1,13 @@
 """The OpenAPI document: every operation names the problem that it may answer with."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, iter_route_contexts
 
-from app.core.auth.access import is_public
+from app.core.auth.access import current_principal, is_public, optional_principal
 from app.core.problems import MEDIA_TYPE, Problem
 
 _PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -34,14 +36,24 @@ def describe_problems(app: FastAPI) -> None:
 
 
 def _opened(app: FastAPI, document: dict[str, Any]) -> dict[str, Any]:
-    """Say of public operations that they need no token."""
+    """Say of public operations that they need no token, and which take one."""
     for route in iter_route_contexts(app.routes):
-        if is_public(route.endpoint):
-            for method in route.methods or ():
-                document["paths"].get(route.path_format, {}).get(method.lower(), {}).pop(
-                    "security", None
-                )
+        if not is_public(route.endpoint):
+            continue
+        for method in route.methods or ():
+            operation = document["paths"].get(route.path_format, {}).get(method.lower(), {})
+            asked = set(_dependencies(route.dependant)) if "security" in operation else set()
+            if optional_principal in asked:
+                operation["security"].insert(0, {})
+            elif current_principal not in asked:
+                operation.pop("security", None)
     return document
+
+
+def _dependencies(dependant: Dependant) -> Iterator[object]:
+    for each in dependant.dependencies:
+        yield each.call
+        yield from _dependencies(each)
 
 
 def _with_problems(document: dict[str, Any]) -> dict[str, Any]:

@@ -142,6 +142,19 @@ async def test_the_document_says_what_is_closed(app: FastAPI) -> None:
     assert "security" not in paths["/health"]["get"]
 
 
+def test_the_document_says_what_is_open_and_takes_a_token(service: FastAPI) -> None:
+    document = service.openapi()
+
+    def security(path: str) -> object:
+        (operation,) = document["paths"][path].values()
+        return operation.get("security")
+
+    assert security("/api/v1/open") == [{}, {"bearer": []}]
+    assert security("/health/detailed") == [{}, {"bearer": []}]
+    assert security("/api/v1/open-to-some") == [{"bearer": []}], "it is refused without one"
+    assert service.openapi() == document
+
+
 async def test_a_token_says_who_calls(caller: AsyncClient, issuer: Issuer) -> None:
     token = issuer.token("ada", tenant="acme", roles=["auditor", "admin"], scopes=["read"])
     me = (await caller.get(ME, headers=bearer(token))).json()
