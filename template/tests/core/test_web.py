@@ -183,6 +183,22 @@ async def test_known_origins_may_call(settings: Settings) -> None:
     assert "access-control-allow-origin" not in unknown.headers
 
 
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [(name, 200) for name in ("traceparent", "tracestate", "x-request-timeout", "if-match")]
+    + [("x-other", 400)],
+)
+async def test_pages_of_known_origins_may_send_what_the_service_reads(
+    settings: Settings, header: str, status: int
+) -> None:
+    asked = {"Origin": ORIGIN, "Access-Control-Request-Method": "GET"}
+    async with caller_of(build(settings, backend_cors_origins=(ORIGIN,))) as caller:
+        answer = await caller.options(
+            "/health", headers={**asked, "Access-Control-Request-Headers": header}
+        )
+    assert answer.status_code == status
+
+
 async def test_any_origin_goes_without_cookies(settings: Settings) -> None:
     async with caller_of(build(settings, backend_cors_origins=("*",))) as caller:
         answer = await caller.get("/health", headers={"Origin": ORIGIN})

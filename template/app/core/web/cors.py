@@ -9,6 +9,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from app.core import deadline
 from app.core.errors import BadRequestError
 from app.core.piece import Piece
 from app.core.problems import problem_response
@@ -21,7 +22,10 @@ ALLOWED_HEADERS = (
     "Content-Type",
     "Idempotency-Key",
     "If-Match",
+    "traceparent",
+    "tracestate",
     "X-Request-ID",
+    deadline.HEADER,
 )
 EXPOSED_HEADERS = (
     "ETag",
