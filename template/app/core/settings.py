@@ -113,7 +113,8 @@ class AppSettings(BaseSettings):
     )
     secret_key: SecretStr = Field(
         SecretStr(DEVELOPMENT_SECRET),
-        description="Signs page cursors: at least 32 random characters in production",
+        description="Signs what callers bring back, such as page cursors, and makes keys that are"
+        " not set: at least 32 random characters in production",
     )
     api_v1_str: str = Field("/api/v1", description="Prefix of the API", pattern=r"^(/[\w.-]+)+$")
     docs_enabled: bool | None = Field(
