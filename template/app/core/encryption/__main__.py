@@ -3,6 +3,9 @@
 To replace it without stopping anything: add the new key to the secret file as the second line and
 restart every process, so that all of them can read what is encrypted under it; make it the first
 line and restart again; rotate; take the old line out when `status` counts nothing under it.
+
+Both know encrypted columns only: what `encryption.seal` has made has to go through
+`encryption.reseal` before the old line is taken out.
 """
 
 import argparse
@@ -20,6 +23,8 @@ from app.core.errors import AppException
 from app.core.logging import configure_logging
 from app.core.registry import CoreSettings
 from app.core.settings import load_settings
+
+_NOT_COUNTED = "not counted: what encryption.seal has made; give it to encryption.reseal yourself"
 
 
 def main(given: Sequence[str] | None = None) -> None:
@@ -68,6 +73,7 @@ async def _status() -> None:
         counted = await count_by_version(database)
         words = ", ".join(f"{version} {number}" for version, number in counted.items())
         sys.stdout.write(f"{database.name}: {words}\n")
+    sys.stdout.write(f"{_NOT_COUNTED}\n")
 
 
 if __name__ == "__main__":

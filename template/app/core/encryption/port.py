@@ -38,6 +38,15 @@ class Encryption:
         """
         return self.keyring.open(sealed, _as_bytes(place)).decode()
 
+    def reseal(self, sealed: str, *place: str) -> str:
+        """Encrypt a text anew, under the current master key; columns are by `rotate`.
+
+        Raises:
+            DecryptionError: it was changed or belongs elsewhere, or its master key is not known.
+            RuntimeError: the service does not run.
+        """
+        return self.seal(self.open(sealed, *place), *place)
+
     @property
     def keyring(self) -> Keyring:
         """The keys.

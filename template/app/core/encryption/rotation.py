@@ -153,7 +153,7 @@ async def _encrypt_anew(
     old = {each: values[each.name] for each in encrypted_columns(table)}
     try:
         new = {
-            each: _sealed_anew(sealed, place_of(each, values.get("__tenant"), identity))
+            each: encryption.reseal(sealed, *place_of(each, values.get("__tenant"), identity))
             for each, sealed in old.items()
             if sealed is not None
         }
@@ -180,10 +180,6 @@ async def _encrypt_anew(
         outcome.encrypted += 1
     else:
         outcome.changed += 1
-
-
-def _sealed_anew(sealed: str, place: tuple[str, ...]) -> str:
-    return encryption.seal(encryption.open(sealed, *place), *place)
 
 
 def _text(sealed: str) -> ColumnElement[Any]:

@@ -86,3 +86,15 @@ def test_a_key_that_is_known_but_not_current_seals_nothing_yet() -> None:
     staged = keyring(1, 2)
     assert version_of(staged.seal(b"text", HERE)) == 1
     assert staged.open(keyring(2).seal(b"text", HERE), HERE) == b"text"
+
+
+def test_what_was_sealed_by_hand_outlives_its_key_once_it_is_sealed_anew() -> None:
+    port = Encryption()
+    with port.using(keyring(1)):
+        sealed = port.seal("text", "exports", "1")
+    with port.using(keyring(2, 1)):
+        anew = port.reseal(sealed, "exports", "1")
+    with port.using(keyring(2)):
+        assert port.open(anew, "exports", "1") == "text"
+        with pytest.raises(DecryptionError, match="version 1 is not in the secret file"):
+            port.open(sealed, "exports", "1")
