@@ -171,6 +171,20 @@ async def test_many_rows_are_streamed_in_batches(items: ItemRepository) -> None:
     assert sorted(seen, key=int) == [str(number) for number in range(25)]
 
 
+@pytest.mark.parametrize("has_read", [False, True])
+async def test_a_session_that_only_reads_streams_too(service: FastAPI, *, has_read: bool) -> None:
+    stored = await store(*map(str, range(25)))
+    async with database.read_session_context() as session:
+        items = ItemRepository(session)
+        read = [await items.get(stored[0].id)] if has_read else []
+        for _ in range(2):
+            seen = [item.name async for item in items.stream(batch=10)]
+            assert sorted(seen, key=int) == [str(number) for number in range(25)]
+        assert [item.name for item in read] == ["0"] * has_read
+        assert all(item in session for item in read)
+    await store("who comes next may write")
+
+
 @pytest.mark.parametrize(
     ("sort", "expected"),
     [

@@ -235,6 +235,17 @@ async def test_a_read_session_reads_texts_that_speak_of_writing(
         await session.execute(text(statement.format(Note.__tablename__)))
 
 
+async def test_a_read_session_refuses_to_lock(service: FastAPI) -> None:
+    """Without a transaction the lock would be gone at once."""
+    async with database.read_session_context() as session:
+        for statement in (
+            select(Note).with_for_update(),
+            select(Note.id).with_for_update(read=True),
+        ):
+            with pytest.raises(RuntimeError, match="can lock no row"):
+                await session.execute(statement)
+
+
 async def test_a_session_outside_of_requests_commits(service: FastAPI) -> None:
     note = Note(text="job")
     async with database.session_context() as session:

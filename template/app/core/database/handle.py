@@ -15,7 +15,13 @@ from anyio import CancelScope
 from pydantic import SecretStr
 from sqlalchemy import MetaData, TextClause, event
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncResult,
+    AsyncSession,
+    async_sessionmaker,
+)
 from sqlalchemy.orm import DeclarativeBase, ORMExecuteState, Session
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -47,7 +53,24 @@ class WriteSession(AsyncSession):
 
 
 class ReadSession(AsyncSession):
-    """A session that refuses to write; each SELECT stands for itself, which saves round trips."""
+    """A session that refuses to write; each SELECT stands for itself, which saves round trips.
+
+    Once it streams, it is in a transaction where the server has cursors only there.
+    """
+
+    async def stream(self, *arguments: Any, **options: Any) -> AsyncResult[Any]:
+        """Read by a cursor of the server."""
+        connection = await self.connection()
+        if FLAVOUR.cursor_options and _stands_alone(connection):
+            await self.commit()  # of nothing: only a connection that is not in use can be changed
+            await self.connection(execution_options=FLAVOUR.cursor_options)
+        result: AsyncResult[Any] = await super().stream(*arguments, **options)
+        return result
+
+
+def _stands_alone(connection: AsyncConnection) -> bool:
+    options = connection.sync_connection.get_execution_options()  # type: ignore[union-attr]
+    return bool(options.get("isolation_level") == "AUTOCOMMIT")
 
 
 class ServiceSession(Session):
@@ -76,6 +99,8 @@ def _refuse_to_write(state: ORMExecuteState) -> None:
         raise RuntimeError(_ONLY_READS)
     if isinstance(statement, TextClause) and not _only_reads(str(statement)):
         raise RuntimeError(_ONLY_READS)
+    if getattr(statement, "_for_update_arg", None) is not None:
+        raise RuntimeError("this session only reads and can lock no row: use one that writes")
 
 
 @lru_cache

@@ -24,6 +24,8 @@ class Flavour:
         example: an address for messages.
         adapt: translates parts of an address that the driver spells otherwise.
         engine_options: arguments of `create_async_engine`, pool aside.
+        cursor_options: of a connection that reads by a cursor of the server and has no transaction
+            yet, where that needs one.
         prepare: attaches listeners to a new engine.
         lost_conflict: whether an error says that a transaction lost against another one, and may
             win when it is tried again.
@@ -47,6 +49,7 @@ class Flavour:
     example: str
     adapt: Callable[[URL], URL]
     engine_options: "Callable[[ConnectionSettings], dict[str, Any]]"
+    cursor_options: Mapping[str, Any]
     prepare: Callable[[AsyncEngine], None]
     lost_conflict: Callable[[DBAPIError], bool]
     passing: Callable[[DBAPIError], bool]

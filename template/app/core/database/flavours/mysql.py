@@ -106,6 +106,7 @@ FLAVOUR = Flavour(
     example="mysql://user:password@host:3306/name",
     adapt=_adapt,
     engine_options=_engine_options,
+    cursor_options={},
     prepare=_prepare,
     lost_conflict=_lost_conflict,
     passing=_passing,

@@ -125,6 +125,7 @@ FLAVOUR = Flavour(
     example="postgresql://user:password@host:5432/name",
     adapt=_adapt,
     engine_options=_engine_options,
+    cursor_options={"isolation_level": "READ COMMITTED", "postgresql_readonly": True},
     prepare=_prepare,
     lost_conflict=_lost_conflict,
     passing=_passing,

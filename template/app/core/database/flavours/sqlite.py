@@ -96,6 +96,7 @@ FLAVOUR = Flavour(
     example="sqlite:///./service.db",
     adapt=_adapt,
     engine_options=_engine_options,
+    cursor_options={},
     prepare=_prepare,
     lost_conflict=_lost_conflict,
     passing=_passing,
