@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 from types import SimpleNamespace
 from typing import Annotated
 from uuid import uuid4
@@ -20,7 +21,7 @@ from starlette.types import Message, Receive, Scope, Send
 from app.config import Settings
 from app.core.application import create_app
 from app.core.auth import public
-from app.core.database import utc_now
+from app.core.database import after_commit, after_rollback, utc_now
 from app.core.database.idempotency import IdempotencyKeys, once
 from app.core.database.tables import make_tables
 from app.core.errors import ConflictError
@@ -47,6 +48,10 @@ class Pause:
     def __init__(self) -> None:
         self.reached, self.over = asyncio.Event(), asyncio.Event()
         self.tickets = 0
+        self.told: list[str] = []
+
+    async def tell(self, what: str) -> None:
+        self.told.append(what)
 
     async def take(self) -> None:
         if not self.reached.is_set():
@@ -86,8 +91,12 @@ async def service(
         raise ConflictError("Changed my mind")
 
     @router.post("/orders/answered")
-    async def answer_refusal() -> Response:
-        return Response("no", status_code=400)
+    async def answer_refusal(session: SessionDep) -> Response:
+        session.add(Order(text="answered"))
+        await session.flush()
+        after_commit(session, partial(pause.tell, "committed"))
+        after_rollback(session, partial(pause.tell, "rolled back"))
+        return Response("no", status_code=400, headers={"X-Reason": "full"})
 
     async def take_ticket() -> None:
         pause.tickets += 1
@@ -260,6 +269,15 @@ async def test_what_was_refused_may_be_tried_again(
         assert answer.status_code == status
         assert answer.json()["code"] == "conflict" if status == 409 else answer.text == "no"
         assert "idempotent-replayed" not in answer.headers
+    assert await orders() == 0
+
+
+async def test_a_refusal_that_is_returned_undoes_what_was_done(
+    caller: AsyncClient, pause: Pause
+) -> None:
+    answer = await caller.post(f"{PATH}/answered", headers=KEY)
+    assert (answer.status_code, answer.headers["x-reason"]) == (400, "full")
+    assert pause.told == ["rolled back"]
     assert await orders() == 0
 
 

@@ -2,7 +2,8 @@
 
 A router whose `route_class` is `once(keys)` answers a POST that comes again, from the same caller
 with the same key and the same body, with the answer of the first. The answer is stored in the
-transaction of what the endpoint does: either both are there or none. Refusals are not kept.
+transaction of what the endpoint does: either both are there or none. Refusals are not kept, and
+what was done before one is rolled back, whether the endpoint raises it or returns it.
 See https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/.
 
 Keys are each caller's own: those of a principal or, without one, of an address (for IPv6 of its /64
@@ -47,6 +48,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
 
 from app.core import context
 from app.core.database.base import KEPT_FOR
@@ -163,10 +165,10 @@ class IdempotencyKeys:
         Raises:
             RequestInProgressError: this took so long that another request has begun anew.
             NotKeepableError: the answer is a stream.
+            _RefusedError: the answer is a refusal, so nothing is to be stored.
         """
         if response.status_code >= 400:
-            await session.execute(delete(self.table).where(*self._mine(claim)))
-            return
+            raise _RefusedError(response)
         if not hasattr(response, "body"):
             raise NotKeepableError(
                 "This answer is streamed and cannot be given twice: ask without Idempotency-Key"
@@ -243,6 +245,13 @@ class _AnsweredError(Exception):
         self.response = response
 
 
+class _RefusedError(Exception):
+    """The endpoint has returned a refusal: what it did is undone, as after one that it raises."""
+
+    def __init__(self, response: Response) -> None:
+        self.response = response
+
+
 def once(keys: IdempotencyKeys) -> type[APIRoute]:
     """Make the `route_class` of a router whose POST endpoints take an `Idempotency-Key`.
 
@@ -279,6 +288,13 @@ def once(keys: IdempotencyKeys) -> type[APIRoute]:
                 return response
 
             return handle_once
+
+        async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+            # Here the endpoint's sessions have ended, by an exception.
+            try:
+                await super().handle(scope, receive, send)
+            except _RefusedError as refused:
+                await refused.response(scope, receive, send)
 
     return OnceRoute
 
