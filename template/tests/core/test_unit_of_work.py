@@ -1,6 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from types import SimpleNamespace
 
@@ -152,7 +152,10 @@ async def test_work_that_lost_is_done_again(
     assert (len(tries), await value()) == (3, 1)
 
 
-async def test_of_two_that_wait_for_each_other_both_get_done(service: FastAPI) -> None:
+@pytest.mark.parametrize("nested", [False, True])
+async def test_of_two_that_wait_for_each_other_both_get_done(
+    service: FastAPI, *, nested: bool
+) -> None:
     """A real deadlock, which the server ends; where only one writes at a time there is none."""
     async with database.session_context() as session:
         await session.execute(text("UPDATE counters SET value = 1"))
@@ -170,7 +173,8 @@ async def test_of_two_that_wait_for_each_other_both_get_done(service: FastAPI) -
         if tries <= 2:
             with suppress(TimeoutError, asyncio.BrokenBarrierError):
                 await asyncio.wait_for(both.wait(), 0.1 if one_writer else 10)
-        await session.execute(second)
+        async with session.begin_nested() if nested else nullcontext():
+            await session.execute(second)
 
     await asyncio.gather(
         *(database.in_transaction(partial(work, order=order)) for order in ("forth", "back"))
@@ -178,6 +182,14 @@ async def test_of_two_that_wait_for_each_other_both_get_done(service: FastAPI) -
     async with database.read_session_context() as session:
         assert set(await session.scalars(text("SELECT value FROM counters"))) == {3, 1002}
     assert tries == (2 if one_writer else 3)
+
+
+async def test_a_savepoint_that_never_was_is_no_lost_conflict(service: FastAPI) -> None:
+    async with database.session_context() as session:
+        with pytest.raises(DBAPIError) as failed:
+            await session.execute(text("ROLLBACK TO SAVEPOINT nowhere"))
+        await session.rollback()
+    assert not handle.is_conflict(failed.value)
 
 
 async def test_a_row_that_was_changed_meanwhile_is_a_lost_conflict() -> None:

@@ -14,6 +14,8 @@ from app.core.database.flavours.base import Flavour
 if TYPE_CHECKING:
     from app.core.database.settings import ConnectionSettings
 
+_DEADLOCK, _NO_SAVEPOINT = 1213, 1305
+
 SILENCE_SECONDS = 5
 """How much longer than a statement may take the driver waits for any answer."""
 
@@ -47,7 +49,19 @@ def _prepare(engine: AsyncEngine) -> None:
 
 
 def _lost_conflict(error: DBAPIError) -> bool:
-    return _number(error) == 1213  # deadlock
+    number = _number(error)
+    # A deadlock rolls all back, so the way back to a savepoint fails, and hides the deadlock.
+    return number == _DEADLOCK or (number == _NO_SAVEPOINT and _hides(error, _DEADLOCK))
+
+
+def _hides(error: DBAPIError, number: int) -> bool:
+    """Whether an error was raised while one with this number was handled."""
+    before = error.__context__
+    while before is not None:
+        if isinstance(before, DBAPIError) and _number(before) == number:
+            return True
+        before = before.__context__
+    return False
 
 
 def _passing(error: DBAPIError) -> bool:
