@@ -12,6 +12,9 @@ SUFFIX = ".sql"
 _DUMP = ("mariadb-dump", "mysqldump")
 _CLIENT = ("mariadb", "mysql")
 _TABLES = "SELECT count(*) FROM information_schema.tables WHERE table_schema = DATABASE()"
+_COLLATION = """
+SELECT default_collation_name FROM information_schema.schemata WHERE schema_name = DATABASE()
+"""
 
 
 def dump(target: Target, file: Path) -> None:
@@ -43,16 +46,17 @@ def holds_tables(target: Target) -> bool:
 
 
 def clear(target: Target) -> None:
-    """Drop all that is in a database.
+    """Drop all that is in a database; its collation stays, which foreign keys must agree on.
 
     Raises:
         BackupError: it cannot be done, for example because the service still works with it.
     """
+    collation = _ask(target, _COLLATION).strip()
     quoted = "`" + str(target.url.database).replace("`", "``") + "`"
     _ask(
         target,
         "SET lock_wait_timeout = 10;"
-        f"DROP DATABASE {quoted}; CREATE DATABASE {quoted} CHARACTER SET utf8mb4",
+        f"DROP DATABASE {quoted}; CREATE DATABASE {quoted} COLLATE {collation}",
     )
 
 
