@@ -102,12 +102,18 @@ def test_a_full_database_is_not_overwritten_unasked(
     assert execute(settings, empty_databases, [READ]) == spoilt
 
 
-def test_a_damaged_file_is_refused(saved: Path, empty_databases: Addresses) -> None:
-    for file in saved.iterdir():
-        whole = file.read_bytes()
-        file.write_bytes(b"damaged" + whole[: len(whole) // 2])
-    with pytest.raises(BackupError, match="failed"):
+@pytest.mark.parametrize("before", [b"", b"damaged"])
+def test_no_database_is_touched_when_a_file_is_damaged(
+    saved: Path, empty_databases: Addresses, settings: Settings, before: bytes
+) -> None:
+    execute(settings, empty_databases, SPOILT)
+    spoilt = execute(settings, empty_databases, [READ])
+    last = saved / f"{DATABASES[-1].name}{SUFFIX}"
+    whole = last.read_bytes()
+    last.write_bytes(before + whole[: len(whole) // 2])
+    with pytest.raises(BackupError, match=r"failed|is damaged"):
         backup(empty_databases, "restore", saved, replace=True)
+    assert execute(settings, empty_databases, [READ]) == spoilt
 
 
 def test_files_are_private_and_never_overwritten(saved: Path, empty_databases: Addresses) -> None:

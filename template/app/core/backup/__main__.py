@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from app.core.backup import compose
-from app.core.backup.flavour import SUFFIX, clear, dump, holds_tables, load
+from app.core.backup.flavour import SUFFIX, check, clear, dump, holds_tables, load
 from app.core.backup.target import BackupError, Target
 from app.core.database.handle import Database
 from app.core.database.layout import DATABASES
@@ -52,7 +52,8 @@ def restore(targets: dict[Database, Target], directory: Path, *, replace: bool) 
         replace: drop first what is there.
 
     Raises:
-        BackupError: a program or a file is missing, a program fails, or a database is not empty.
+        BackupError: a program or a file is missing, a file is damaged, a program fails, or a
+            database is not empty.
     """
     files = {database: directory / f"{database.name}{SUFFIX}" for database in targets}
     for file in files.values():
@@ -61,6 +62,8 @@ def restore(targets: dict[Database, Target], directory: Path, *, replace: bool) 
     # All of them before the first is touched.
     if not replace and (full := [f"{at.url!r}" for at in targets.values() if holds_tables(at)]):
         raise BackupError(f"{', '.join(full)} has tables: replace=1 drops what is there")
+    for database, target in targets.items():
+        check(target, files[database])
     for database, target in targets.items():
         if replace:
             clear(target)

