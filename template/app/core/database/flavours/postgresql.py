@@ -21,6 +21,9 @@ LOCK_POLL_SECONDS = 0.2
 SILENCE_SECONDS = 5
 """How much longer than a statement may take the driver waits for any answer."""
 
+LOCK_LIMIT = "SET lock_timeout = '5s'"
+"""Waiting long for a table's lock would hold up every request that queues behind it."""
+
 MIGRATION_LOCK = 7_463_229_091
 """Any number will do, as long as every migrator of this service uses the same."""
 
@@ -93,8 +96,7 @@ def _upsert(table: Table, values: Mapping[str, Any], changes: Mapping[str, Any])
 
 
 def _migration_limits(statement: int) -> list[str]:
-    # Waiting long for a table's lock would hold up every request that queues behind it.
-    return ["SET lock_timeout = '5s'", f"SET statement_timeout = '{statement}s'"]
+    return [LOCK_LIMIT, f"SET statement_timeout = '{statement}s'"]
 
 
 @contextmanager
