@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 from httpx2 import AsyncClient
-from sqlalchemy import func, select, update
+from sqlalchemy import Connection, func, inspect, select, update
 
 from app.core.database import utc_now
 from app.core.database.layout import DATABASES
@@ -38,6 +38,16 @@ async def test_documents_are_deleted_after_their_project(
     assert await count(LIVE) == 1
     assert await jobs.run_all() == ["documents.delete_documents"]
     assert (await count(LIVE), await count(ROWS)) == (0, 1)
+
+
+async def test_the_purge_has_an_index(client: AsyncClient) -> None:
+    def indexed(connection: Connection) -> list[object]:
+        return [index["column_names"] for index in inspect(connection).get_indexes("documents")]
+
+    with everywhere():
+        async with DATABASES[-1].session_context() as session:
+            found = await (await session.connection()).run_sync(indexed)
+    assert ["deleted_at"] in found
 
 
 async def test_documents_are_purged_when_they_were_deleted_long_ago(
