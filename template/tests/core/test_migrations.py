@@ -6,10 +6,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from alembic import command
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, inspect, text
@@ -20,6 +23,7 @@ from app.core.database import revision
 from app.core.database.flavours.flavour import FLAVOUR
 from app.core.database.layout import DATABASES
 from app.core.database.revision import version_table
+from app.core.database.row_security_migrations import disable_row_security, enable_row_security
 from app.core.discovery import import_submodules
 from app.core.migrate import configurations
 from app.core.migrate import main as bring_up_to_date
@@ -208,3 +212,19 @@ def run(directory: Path, *arguments: str) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("dialect", "confines"), [("postgresql", True), ("mysql", False), ("sqlite", False)]
+)
+def test_migrations_that_confine_a_table_outlive_the_database(
+    dialect: str, *, confines: bool
+) -> None:
+    written = StringIO()
+    to_text = {"as_sql": True, "output_buffer": written}
+    with Operations.context(MigrationContext.configure(dialect_name=dialect, opts=to_text)):
+        enable_row_security("parcels")
+        disable_row_security("parcels")
+    assert ("CREATE POLICY tenant_isolation ON parcels" in written.getvalue()) is confines
+    assert ("DISABLE ROW LEVEL SECURITY" in written.getvalue()) is confines
+    assert bool(written.getvalue()) is confines

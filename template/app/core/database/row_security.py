@@ -6,9 +6,7 @@ tenants. Neither is set in a new transaction, so whoever forgets sees nothing.
 
 from sqlalchemy import Connection, text
 
-TENANT_SETTING = "app.tenant_id"
-ACROSS_SETTING = "app.across_tenants"
-POLICY = "tenant_isolation"
+from app.core.database.row_security_migrations import ACROSS_SETTING, POLICY, TENANT_SETTING
 
 _SET = text(
     f"SELECT set_config('{TENANT_SETTING}', :tenant, true),"

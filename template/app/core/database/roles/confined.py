@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, make_url, text
 
-from app.core.database.row_security import ACROSS_SETTING
+from app.core.database.row_security_migrations import ACROSS_SETTING
 from app.core.database.settings import driver_url
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ _MAKE_ROLE = text(
 def before_migrations() -> list[str]:
     """Statements that a migrator begins with: the owner, too, sees rows only in a scope."""
     # Teaches Alembic's autogenerate; requests never need it, and Alembic is slow to import.
-    from app.core.database import row_security_migrations  # noqa: F401, PLC0415
+    from app.core.database import row_security_autogenerate  # noqa: F401, PLC0415
 
     return [f"SET {name} = '{value}'" for name, value in SEES_ALL_ROWS.items()]
 
