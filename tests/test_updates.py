@@ -194,6 +194,10 @@ BESIDES: dict[str, tuple[Answers, list[Answers]]] = {
         {"preset": "multitenant"},
         [{"database": "sqlite"}, {"database": "postgresql"}, {"tenancy": False}],
     ),
+    "texts": (
+        {"preset": "minimal"},
+        [{"project_name": "Other Notes", "project_slug": "other", "description": "Keeps notes"}],
+    ),
 }
 """What else is flipped: what to start from, and what is then answered each time."""
 
