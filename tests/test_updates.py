@@ -1,6 +1,7 @@
 """Updates, replayed: they equal a fresh service with its owner's work, and lose nothing of it."""
 
 import itertools
+import re
 import subprocess
 import sys
 from collections.abc import Collection, Iterator
@@ -37,6 +38,7 @@ from tests.support.updates import (
     after,
     compiled_once,
     differences,
+    merge,
     newest,
     unresolved,
 )
@@ -47,7 +49,9 @@ TEMPLATE = Template()
 MATRIX = Matrix(TEMPLATE)
 PRESETS = TEMPLATE.questions["preset"].choices
 
-UPDATED = Services(MATRIX, Renderer(TEMPLATE)).wanted(environ.get("AXES", "database"))
+RENDERER = Renderer(TEMPLATE)
+
+UPDATED = Services(MATRIX, RENDERER).wanted(environ.get("AXES", "database"))
 """Services that are updated from each release; `make updates` takes each three answers."""
 
 OLDEST_COPIER = "copier==9.18.0"
@@ -219,8 +223,8 @@ def test_an_answer_is_flipped_and_flipped_back(
     start: Answers, flipped: list[Answers], history: History, owner: Owner, tmp_path: Path
 ) -> None:
     replay = Replay.of(history, NEWEST, start, tmp_path / "service")
-    before = replay.tree
-    for edit in EDITS.values():
+    before, edits = replay.tree, list(EDITS.values())
+    for edit in edits:
         edit(replay.directory)
     replay.commit()
     there, gone = set(replay.tree), set[str]()
@@ -230,7 +234,7 @@ def test_an_answer_is_flipped_and_flipped_back(
         assert given.items() <= replay.answers.items()
         answers = Resolver(owner.renderer.template).resolve(replay.answers)
         fresh = owner.expected(before, answers)
-        expected = dict(after(fresh, EDITS.values(), tmp_path / f"expected{number}"))
+        expected = dict(after(fresh, edits, tmp_path / f"expected{number}"))
         # What went with its piece comes back as new.
         expected |= {path: fresh[path] for path in gone & fresh.keys()}
         assert differences(replay.tree, expected) == [], given
@@ -240,6 +244,31 @@ def test_an_answer_is_flipped_and_flipped_back(
             missing = [each for each in missing if each.startswith("migrations/")]
         assert missing == [], given
         replay.commit()
+
+
+SETTINGS_OF_PIECES: Answers = {"vault": True, "gateway": True, "external_api": "bybit"}
+"""Answers that bring lines of their own into the settings of an environment in Kubernetes."""
+
+SETTING = re.compile(r"^(?!ENVIRONMENT|ALLOWED_HOSTS)(\w+)=.*$", re.MULTILINE)
+"""A line that owners change, but for the one that a frontend changes as well."""
+
+
+@pytest.mark.parametrize("auth", TEMPLATE.questions["auth"].choices)
+@pytest.mark.parametrize("place", ["production", "staging"])
+@pytest.mark.parametrize("name", SETTINGS_OF_PIECES)
+@pytest.mark.parametrize("others", [{}, SETTINGS_OF_PIECES], ids=["alone", "with others"])
+def test_edited_settings_take_in_what_an_answer_brings(
+    auth: str, place: str, name: str, others: Answers, tmp_path: Path
+) -> None:
+    path = f"deploy/kubernetes/overlays/{place}/settings.env"
+    start = {"preset": "minimal", "auth": auth, **others}
+    off, on = (
+        RENDERER.content(path, MATRIX.resolver.resolve({**start, name: value})).decode()
+        for value in (type(SETTINGS_OF_PIECES[name])(), SETTINGS_OF_PIECES[name])
+    )
+    [brought] = set(on.splitlines()) - set(off.splitlines())
+    expected = SETTING.sub(lambda line: line[0] if line[0] == brought else f"{line[1]}=ours", on)
+    assert merge(tmp_path, SETTING.sub(r"\1=ours", off), off, on) == expected
 
 
 def test_an_update_adds_no_frontend(history: History, tmp_path: Path) -> None:

@@ -281,6 +281,17 @@ def after(tree: Tree, edits: Iterable[Edit], place: Path) -> Tree:
     return read_tree(place)
 
 
+def merge(place: Path, ours: str, base: str, theirs: str) -> str:
+    """Merge what an owner and an update have made of one text, as Copier does.
+
+    Raises:
+        subprocess.CalledProcessError: they conflict.
+    """
+    for name, text in (("ours", ours), ("base", base), ("theirs", theirs)):
+        (place / name).write_text(text, "utf-8")
+    return _git(place, "merge-file", "--stdout", "ours", "base", "theirs")
+
+
 def read_tree(directory: Path) -> dict[str, bytes]:
     """Read all files of a service, without what git keeps."""
     return {
