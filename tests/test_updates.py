@@ -29,6 +29,7 @@ from tests.support.runs import (
 from tests.support.services import Service, Services
 from tests.support.template import ANSWERS_FILE, Answers, Template
 from tests.support.updates import (
+    AT_SEAMS,
     EDITS,
     ENOUGH,
     NEWEST,
@@ -223,7 +224,7 @@ def test_an_answer_is_flipped_and_flipped_back(
     start: Answers, flipped: list[Answers], history: History, owner: Owner, tmp_path: Path
 ) -> None:
     replay = Replay.of(history, NEWEST, start, tmp_path / "service")
-    before, edits = replay.tree, list(EDITS.values())
+    before, edits = replay.tree, [*EDITS.values(), *AT_SEAMS.values()]
     for edit in edits:
         edit(replay.directory)
     replay.commit()
@@ -269,6 +270,21 @@ def test_edited_settings_take_in_what_an_answer_brings(
     [brought] = set(on.splitlines()) - set(off.splitlines())
     expected = SETTING.sub(lambda line: line[0] if line[0] == brought else f"{line[1]}=ours", on)
     assert merge(tmp_path, SETTING.sub(r"\1=ours", off), off, on) == expected
+
+
+@pytest.mark.parametrize("path", ["AGENTS.md", "Makefile"])
+@pytest.mark.parametrize("name", FLIPS)
+def test_lines_at_the_end_take_in_what_an_answer_brings(
+    path: str, name: str, tmp_path: Path
+) -> None:
+    start, values = FLIPS[name]
+    first, *others = (
+        RENDERER.content(path, MATRIX.resolver.resolve({**start, name: value})).decode()
+        for value in values
+    )
+    for other in {*others} - {first}:
+        for base, theirs in ((first, other), (other, first)):
+            assert merge(tmp_path, f"{base}\nours\n", base, theirs) == f"{theirs}\nours\n"
 
 
 def test_an_update_adds_no_frontend(history: History, tmp_path: Path) -> None:
@@ -448,5 +464,5 @@ def test_a_conflict_is_seen(history: History, tmp_path: Path) -> None:
 def test_edits_are_edits(owner: Owner, tmp_path: Path) -> None:
     tree = dict(owner.renderer.tree(MATRIX.resolver.resolve({"preset": "platform"})))
     places = (tmp_path / f"edit{number}" for number in itertools.count())
-    for name, edit in EDITS.items():
+    for name, edit in {**EDITS, **AT_SEAMS}.items():
         assert differences(after(tree, [edit], next(places)), tree), name

@@ -233,6 +233,12 @@ EDITS: Mapping[str, Edit] = {
 }
 """What owners of services do between two updates."""
 
+AT_SEAMS: Mapping[str, Edit] = {
+    "a target": append("Makefile", "\nnotes: ## Print the notes\n\t@cat notes.txt\n"),
+    "a habit": append("AGENTS.md", "\n- Notes are never deleted.\n"),
+}
+"""What else they do, where 0.1.0 or commits after it had no seam: merged between later versions."""
+
 
 class Owner:
     """Knows which files an update leaves to their owner.
