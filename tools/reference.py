@@ -38,7 +38,9 @@ changes an answer; `.copier-answers.yml` in a service tells the present ones."""
 VARIABLES = """Generated from `.env.example` and the settings classes. A service reads the
 environment, then `.env`, then (with `vault`) Vault. What is required and missing stops the start,
 and so does a value that production refuses: each by its name. Variables that only Compose reads are
-in the service's `docker/README.md`. *With* says which answers bring a variable."""
+in the service's `docker/README.md`. *With* says which answers bring a variable. In a default
+`<auth>` stands for the answer, and `<ports.api>` for what `port_base` makes of it: 8000 or, with
+5200, 5210; `<ports.frontend>` is 3000 or 5200."""
 
 PIECES = """Generated from `extensions/manifest.yml`: what each piece is called, with which answers
 it is on, which files are its own, and in which shared files it has lines. Of a piece marked *once*

@@ -45,7 +45,6 @@ HOSTS = {
     "production": ["api.example.com"],
 }
 PAGES = {
-    "development": "http://localhost:3000",
     "staging": "https://app.staging.example.com",
     "production": "https://app.example.com",
 }
@@ -107,14 +106,15 @@ def _of_the_frontend(overlay: Overlay) -> Iterator[str]:
         if workload.component != "frontend":
             continue
         given, [container] = overlay.settings(workload), workload.containers
-        if given.get("FRONTEND_URL") != PAGES[overlay.name]:
+        pages = PAGES.get(overlay.name, f"http://localhost:{overlay.answers['port_base'] or 3000}")
+        if given.get("FRONTEND_URL") != pages:
             yield f"the frontend thinks that it is at {given.get('FRONTEND_URL')}"
         wanted = {SECRETS_OF_THE_FRONTEND.get(overlay.answers["auth"])} - {None}
         if _secrets(overlay, workload) != wanted:
             yield f"the frontend has the secrets {sorted(_secrets(overlay, workload))}"
         if _mounts(container) != {"/tmp", "/srv/.next/cache"}:  # noqa: S108
             yield f"the frontend may write to {sorted(_mounts(container))}"
-        address = urlsplit(PAGES[overlay.name])
+        address = urlsplit(pages)
         ingress = manifests.find("Ingress", "frontend")
         if ingress and [rule["host"] for rule in ingress["spec"]["rules"]] != [address.hostname]:
             yield "the Ingress of the frontend has another host than FRONTEND_URL"

@@ -10,8 +10,8 @@ from tests.support.template import SUFFIX, Template
 FILE = re.compile(r"app/core/(?!registry|development).*\.py")
 CLASS = re.compile(r"(Settings|Address)$")
 OF_SETTINGS = re.compile(r"^class \w*(Settings|Address)\(|^\w+ = Annotated\[", re.MULTILINE)
-PRINTED = re.compile(r"\{\{ *(\w+)[^}]*\}\}")
-"""An answer that is printed."""
+PRINTED = re.compile(r"\{\{ *([\w.]+)[^}]*\}\}")
+"""An answer that is printed, or a part of it."""
 
 NAME = "NAME"
 """Stands for the answer to `external_api` in names of variables."""

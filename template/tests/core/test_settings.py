@@ -40,13 +40,12 @@ def test_the_example_names_every_variable() -> None:
 @pytest.mark.parametrize("environment", ["development", "production"])
 def test_the_example_shows_the_defaults(monkeypatch: pytest.MonkeyPatch, environment: str) -> None:
     """Also where they differ: whoever copies it gets no other ones, but for the title."""
-    set_addresses(monkeypatch)
+    set_required(monkeypatch)
     monkeypatch.setenv("ENVIRONMENT", environment)
     defaults = Settings().model_dump(exclude=NOT_COMPARED)
-    for name, value in example().items():
+    shown = {name: value for name, value in example().items() if name.lower() not in REQUIRED}
+    for name, value in {**shown, **WITHOUT_SERVERS, "ENVIRONMENT": environment}.items():
         monkeypatch.setenv(name, value)
-    set_addresses(monkeypatch)
-    monkeypatch.setenv("ENVIRONMENT", environment)
     assert Settings().model_dump(exclude=NOT_COMPARED) == defaults
 
 
@@ -283,6 +282,13 @@ def set_addresses(monkeypatch: pytest.MonkeyPatch, address: str = FLAVOUR.exampl
         monkeypatch.setenv(name.upper(), address)
     for name, value in {**PRODUCTION, **WITHOUT_SERVERS}.items():
         monkeypatch.setenv(name, value)
+
+
+def set_required(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_addresses(monkeypatch)
+    for name in PRODUCTION:
+        if name.lower() not in REQUIRED:
+            monkeypatch.delenv(name)
 
 
 def set_production(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
+from app.core.auth.local import defaults
 from app.core.auth.settings import IssuerUrl, insecure_issuer
 from app.core.mail.settings import MailSettings
 from app.core.settings import DEVELOPMENT_SECRET
@@ -23,13 +24,13 @@ class LocalSettings(MailSettings):
         "local", description="Who issues the tokens; chosen when the service was rendered"
     )
     auth_issuer: IssuerUrl = Field(
-        "http://localhost:8000", description="Public address of this service, as in tokens' `iss`"
+        defaults.ISSUER, description="Public address of this service, as in tokens' `iss`"
     )
     auth_audience: str | None = Field(
         None, description="For whom the tokens are, their `aud`; without a value: the issuer"
     )
     auth_pages_url: IssuerUrl = Field(
-        "http://localhost:3000",
+        defaults.PAGES_URL,
         description="Where the pages are that mails lead to, such as /verify-email",
     )
     jwt_secret: SecretStr | None = Field(
