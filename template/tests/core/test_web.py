@@ -1,4 +1,6 @@
 import gc
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -46,6 +48,15 @@ async def test_what_stays_is_not_looked_through_for_garbage(settings: Settings) 
         assert gc.get_freeze_count() > 10_000
         assert gc.get_threshold()[0] == OBJECTS_BETWEEN_COLLECTIONS
     assert gc.get_freeze_count() == 0
+
+
+def test_what_is_imported_is_not_looked_through_for_garbage() -> None:
+    """Of the oldest, which would take longest, nothing."""
+    printed = subprocess.check_output(
+        [sys.executable, "-c", "import gc, app.config; print(gc.get_stats()[-1]['collections'])"],
+        text=True,
+    )
+    assert printed == "0\n"
 
 
 @pytest.mark.parametrize("sane", ["a", "3f2c-77.Z_1", "x" * 128])
