@@ -57,7 +57,7 @@ def main() -> None:
     if settings.environment != "development":
         raise SystemExit(f"vault-seed is for development only, not for {settings.environment}")
     if settings.vault_addr is None:
-        raise SystemExit("vault-seed: VAULT_ADDR is required (see README.md)")
+        raise SystemExit("vault-seed: VAULT_ADDR is required (see .env.example)")
     if problem := settings.login_problem():
         raise SystemExit(f"vault-seed: {problem}")
     session = session_for(settings)

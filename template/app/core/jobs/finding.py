@@ -18,5 +18,5 @@ def find_tasks() -> None:
         if task.once and task.database not in OUTBOXES:
             raise RuntimeError(
                 f"the task {task.name!r} is to be done once, so the {task.database.name} needs an"
-                " `Outbox`: see the README"
+                " `Outbox`: see app/core/jobs/outbox.py"
             )
