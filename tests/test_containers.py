@@ -362,10 +362,10 @@ def with_vault(stack: Stack) -> Iterator[None]:
         yield
         return
     with vault_image(stack):
-        (stack.directory / ".env").write_text(
-            "COMPOSE_PROFILES=vault\nVAULT_ADDR=http://vault:8200\nVAULT_TOKEN=development\n",
-            "utf-8",
-        )
+        told = (stack.directory / "docker/README.md").read_text("utf-8")
+        _, _, rest = told.partition("## Vault\n")
+        variables = rest.partition("```ini\n")[2].partition("```")[0]
+        (stack.directory / ".env").write_text(variables, "utf-8")
         stack.compose("up", "--wait", f"--wait-timeout={PATIENCE:.0f}", "vault")
         address = f"http://127.0.0.1:{stack.answers['ports']['vault']}"
         python(stack.directory, "-m", "app.core.development.vault", VAULT_ADDR=address)
