@@ -27,6 +27,20 @@ Client = Any
 """`redis.asyncio.Redis` or `redis.asyncio.RedisCluster`: both have the same commands."""
 
 
+class _Cluster(RedisCluster):
+    """A cluster: that a connection was lost is said as it is of one server."""
+
+    async def execute_command(self, *words: Any, **options: Any) -> Any:
+        """Ask it.
+
+        One that fails closes the connections to all nodes, also those that another one opens.
+        """
+        try:
+            return await super().execute_command(*words, **options)
+        except AttributeError as error:
+            raise LostError("the connection was closed meanwhile") from error
+
+
 @asynccontextmanager
 async def connected(
     address: Address, *, patience: float, max_connections: int
@@ -42,7 +56,7 @@ async def connected(
         options = _options(address, patience) | {"max_connections": max_connections}
         if address.kind == "cluster":
             nodes = [ClusterNode(host, port) for host, port in address.hosts]
-            cluster: Client = RedisCluster(startup_nodes=nodes, **options)
+            cluster: Client = _Cluster(startup_nodes=nodes, **options)
             stack.push_async_callback(cluster.aclose)
             yield cluster
         elif address.kind == "sentinel":

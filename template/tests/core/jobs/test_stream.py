@@ -4,9 +4,13 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from redis.exceptions import RedisClusterException
 from taskiq import AckableMessage
 from taskiq.acks import AcknowledgeType
 
@@ -23,6 +27,7 @@ from app.core.jobs.backends.taskiq_worker import (
 from app.core.jobs.message import Message
 from app.core.redis import RedisAwayError, link
 from tests.core.redis.conftest import leading_to
+from tests.core.redis.servers import own_cluster
 
 JOB = Message(id="a", task="greet", arguments={"name": "Ada"})
 
@@ -141,6 +146,49 @@ async def test_a_worker_joins_when_redis_lets_it(queue: TaskiqQueue, broker: Str
     await link.ask(lambda redis: redis.delete(broker.stream))
     await queue.send(JOB)
     assert isinstance(await anext(broker.listen()), AckableMessage)
+
+
+async def test_a_cluster_that_is_away_ends_no_worker(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What redis-py raises then is none of its other errors."""
+    monkeypatch.setattr(taskiq_worker, "BLOCK_SECONDS", 0.05)
+    refused = set[str]()
+
+    async def execute(*words: Any, **options: Any) -> Any:
+        try:
+            return await asked(*words, **options)
+        except RedisClusterException:
+            refused.add(words[0])
+            raise
+
+    with own_cluster(tmp_path) as server:
+        changed = leading_to(settings, f"redis+cluster://127.0.0.1:{server.port}", "cluster")
+        async with asyncio.timeout(60), link.established(changed):
+            queue = TaskiqQueue(changed)
+            broker = StreamBroker(queue, link.client, silence=0.2)
+            await queue.send(JOB)
+            held = broker.listen()
+            await anext(held)
+            server.kill()
+            asked = link.client.execute_command
+            monkeypatch.setattr(link.client, "execute_command", execute)
+            going_on = [asyncio.create_task(each()) for each in (broker.move_due, broker.hold_on)]
+            listening = asyncio.create_task(anext(held))
+            while not {"EVAL", "XCLAIM", "XREADGROUP", "XGROUP CREATE"} <= refused:
+                assert [task for task in (*going_on, listening) if task.done()] == []
+                await asyncio.sleep(0.01)
+            await next(iter(broker.held)).let_go()
+
+            server.start()
+            while not listening.done():
+                with suppress(RedisAwayError):
+                    await queue.send(JOB)
+                await asyncio.sleep(0.05)
+            assert isinstance(await listening, AckableMessage)
+            for task in going_on:
+                assert not task.done()
+                task.cancel()
 
 
 async def test_what_is_sent_before_there_is_a_worker_waits_for_it(queue: TaskiqQueue) -> None:

@@ -97,3 +97,16 @@ def own_server(directory: Path, *options: str) -> Iterator[Server]:
         yield server
     finally:
         server.kill()
+
+
+@contextmanager
+def own_cluster(directory: Path) -> Iterator[Server]:
+    """Run a cluster of one node, which the test may kill and start again."""
+    options = ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
+    with own_server(directory, *options) as server:
+        server.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+        end = time.monotonic() + PATIENCE
+        while "cluster_state:ok" not in server.command("CLUSTER", "INFO"):
+            assert time.monotonic() < end, "the cluster does not answer"
+            time.sleep(0.01)
+        yield server

@@ -11,9 +11,7 @@ from app.core.redis import link
 from app.core.redis.address import parse_address
 from tests.core.ports import free_port
 from tests.core.redis.conftest import leading_to
-from tests.core.redis.servers import Server, own_server
-
-PATIENCE = 20
+from tests.core.redis.servers import Server, own_cluster, own_server
 
 
 @pytest.mark.parametrize(
@@ -130,10 +128,7 @@ async def test_one_server(on_redis: Settings) -> None:
 
 
 async def test_a_cluster(settings: Settings, tmp_path: Path, prefix: str) -> None:
-    options = ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
-    with own_server(tmp_path, *options) as server:
-        server.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
-        await until("cluster_state:ok", server, "CLUSTER", "INFO")
+    with own_cluster(tmp_path) as server:
         url = f"redis+cluster://127.0.0.1:{server.port}"
         await can_be_used(at(url, settings, prefix))
 
@@ -150,9 +145,3 @@ async def test_a_set_that_sentinel_watches(settings: Settings, tmp_path: Path, p
             await can_be_used(at(url, settings, prefix))
         finally:
             sentinel.kill()
-
-
-async def until(wanted: str, server: Server, *command: str) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while wanted not in server.command(*command):  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.01)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 from uuid import uuid4
 
 import structlog
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 from taskiq import AckableMessage, AsyncBroker, BrokerMessage, Context, TaskiqDepends
 from taskiq.acks import AcknowledgeType
 from taskiq.receiver import Receiver
@@ -29,6 +29,7 @@ from app.core.jobs.backends.taskiq import GROUP, RUN, TaskiqQueue
 from app.core.jobs.message import Message
 from app.core.jobs.port import current_queue
 from app.core.jobs.running import finished, run
+from app.core.redis.asking import AWAY
 from app.core.redis.connection import Client, connected
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Delivery:
         self.broker.held.discard(self)
         if not self.done:
             # This worker lives, whatever has kept it from recording what became of the job.
-            with suppress(RedisError, OSError):
+            with suppress(*AWAY):
                 await self.broker.claim([self.identifier], retrycount=0)
 
 
@@ -115,7 +116,7 @@ class StreamBroker(AsyncBroker):
         while True:
             try:
                 found = [*await self._read_new(), *await self._take_over()]
-            except (RedisError, OSError) as error:
+            except AWAY as error:
                 log.warning("no jobs: redis does not answer", reason=type(error).__name__)
                 await asyncio.sleep(1)
                 await self._join()
@@ -134,7 +135,7 @@ class StreamBroker(AsyncBroker):
                 await self.client.eval(
                     *(_MOVE_DUE, 2, self.delayed, self.stream, time(), _MOVED_AT_ONCE)
                 )
-            except (RedisError, OSError):
+            except AWAY:
                 continue  # listen says so
 
     async def hold_on(self) -> None:
@@ -143,7 +144,7 @@ class StreamBroker(AsyncBroker):
             await asyncio.sleep(self.silence / 4)
             if not (held := [each.identifier for each in self.held]):
                 continue
-            with suppress(RedisError, OSError):
+            with suppress(*AWAY):
                 await self.claim(held)
 
     async def claim(self, identifiers: list[bytes], retrycount: int | None = None) -> None:
@@ -156,7 +157,7 @@ class StreamBroker(AsyncBroker):
 
     async def _join(self) -> None:
         """Be one of the workers; where that cannot be said, a later read finds out."""
-        with suppress(RedisError, OSError):
+        with suppress(*AWAY):
             with suppress(ResponseError):  # it is there already
                 await self.client.xgroup_create(self.stream, GROUP, id="0", mkstream=True)
             await self._forget_consumers()
