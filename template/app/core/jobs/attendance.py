@@ -25,6 +25,8 @@ CLAIMED_SECONDS = 600.0
 """How far the clocks of two machines may be apart, and how late a time may still be claimed."""
 LATE = timedelta(seconds=CLAIMED_SECONDS / 2)
 """What could not be enqueued in time, since Redis was away, is skipped after this."""
+PAUSE_SECONDS = 5.0
+"""What goes on beside the jobs, and has failed, begins again after this."""
 _AGAIN_SECONDS = 0.5
 
 
@@ -106,7 +108,10 @@ def _is_current(queue: Queue) -> bool:
 
 @asynccontextmanager
 async def going_on(*work: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Do several things beside the block until it is left, in a context of their own."""
+    """Do several things beside the block until it is left, in a context of their own.
+
+    One that fails begins again.
+    """
     tasks = [asyncio.create_task(_go_on(each), context=Context()) for each in work]
     try:
         yield
@@ -130,8 +135,9 @@ async def _end(task: "asyncio.Task[None]") -> None:
 
 
 async def _go_on(work: Callable[[], Awaitable[None]]) -> None:
-    try:
-        await work()
-    except Exception:
-        log.exception("something has ended that should go on")
-        raise
+    while True:
+        try:
+            return await work()
+        except Exception:
+            log.exception("something has ended that should go on: it begins again")
+            await asyncio.sleep(PAUSE_SECONDS)

@@ -22,7 +22,7 @@ from app.core.application import create_app
 from app.core.database import after_commit
 from app.core.discovery import import_submodules
 from app.core.errors import unexpected
-from app.core.jobs import Job, JobFailedError, Outbox, Retries, enqueue, port, task
+from app.core.jobs import Job, JobFailedError, Outbox, Retries, attendance, enqueue, port, task
 from app.core.jobs.attendance import LATE, enqueue_due, going_on, keep_time, tick
 from app.core.jobs.backends import inline
 from app.core.jobs.message import LONGEST_ID, Message, id_of
@@ -792,6 +792,21 @@ async def test_what_misses_that_it_is_to_end_is_told_again() -> None:
     ended, _ = await asyncio.wait([asyncio.create_task(block())], timeout=20)
     assert missed
     assert ended
+
+
+async def test_what_should_go_on_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attendance, "PAUSE_SECONDS", 0)
+    begun, again = list[str](), asyncio.Event()
+
+    async def work() -> None:
+        begun.append("work")
+        if len(begun) == 1:
+            raise RuntimeError
+        again.set()
+
+    async with asyncio.timeout(20), going_on(work):
+        await again.wait()
+    assert len(begun) == 2
 
 
 async def test_health_counts_jobs(service: FastAPI) -> None:
