@@ -26,7 +26,7 @@ from app.core.jobs.task import TASKS
 from app.core.jobs.worker import work
 from app.core.redis import RedisAwayError, link
 from tests.core.jobs.failing import FAILURES
-from tests.core.jobs.test_worker import Workers
+from tests.core.jobs.test_worker import PATIENCE, Workers
 from tests.core.migrating import as_environment
 from tests.core.plugin import Addresses, with_changes
 from tests.core.ports import free_port
@@ -132,20 +132,38 @@ def test_a_process_does_nothing_before_it_has_begun(settings: Settings) -> None:
         Process(settings, nullcontext).do(None)
 
 
-async def test_a_process_that_does_not_start_is_replaced(
-    redis_url: str, own_databases: Addresses, tmp_path: Path
-) -> None:
-    """Celery would give it jobs all the same, and never fork another one."""
-    variables = {
-        **as_environment(own_databases),
+def variables_of(databases: Addresses, redis_url: str, directory: Path) -> dict[str, str]:
+    """The environment of a worker that shares its jobs with no other one."""
+    return {
+        **as_environment(databases),
         "REDIS_ENABLED": "true",
         "REDIS_URL": redis_url,
         "REDIS_TIMEOUT": "3",
         "REDIS_KEY_PREFIX": f"test:{uuid4().hex[:12]}",
         "JOBS_AT_ONCE": str(len(FAILURES)),
-        "TMPDIR": str(tmp_path),
+        "TMPDIR": str(directory),
     }
-    workers = Workers(variables, tmp_path)
+
+
+def test_a_worker_that_has_lost_its_beat_ends(
+    redis_url: str, own_databases: Addresses, tmp_path: Path
+) -> None:
+    """Whoever looks after it starts it again; without that, nothing that is due would be sent."""
+    workers = Workers(variables_of(own_databases, redis_url, tmp_path), tmp_path)
+    workers.start("tests.core.jobs.beatless")
+    [worker] = workers.running
+    try:
+        assert worker.process.wait(PATIENCE) == 1
+    finally:
+        workers.kill(worker.process.pid)
+    assert "worker stops: its beat has ended" in {line["event"] for line in worker.lines()}
+
+
+async def test_a_process_that_does_not_start_is_replaced(
+    redis_url: str, own_databases: Addresses, tmp_path: Path
+) -> None:
+    """Celery would give it jobs all the same, and never fork another one."""
+    workers = Workers(variables_of(own_databases, redis_url, tmp_path), tmp_path)
     workers.start("tests.core.jobs.failing")
     [worker] = workers.running
     try:

@@ -22,7 +22,9 @@ from anyio import to_thread
 from celery import Celery, signals
 from celery.beat import ScheduleEntry, Scheduler
 from celery.exceptions import OperationalError, Reject
+from celery.platforms import EX_FAILURE
 from celery.schedules import BaseSchedule, schedstate
+from celery.worker import state
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -50,6 +52,7 @@ RUN = "run"
 QUEUE = "celery"
 START_SECONDS = 60.0
 PAUSE_SECONDS = 1.0
+BEAT_LOOK_SECONDS = 5.0
 REPLACED_AFTER_SECONDS = 5.0
 """A process that cannot start ends then: one that is gone sooner than its worker is ready would end
 the worker, and the next one is forked at once."""
@@ -283,8 +286,22 @@ def _work(settings: "CoreSettings", start: Start) -> None:
         worker = celery.Worker(
             pool="prefork", beat=True, scheduler=Claiming, quiet=True, optimization="fair"
         )
+        watch = partial(_watch_beat, worker)
+        signals.worker_ready.connect(watch)
         worker.start()
         raise SystemExit(worker.exitcode)
+
+
+def _watch_beat(worker: Any, **_: Any) -> None:
+    """Have a worker end, and be started again, that has lost its beat; Celery would not notice."""
+
+    def look() -> None:
+        if worker.beat.is_alive() or state.should_stop is not None:
+            return
+        log.error("worker stops: its beat has ended")
+        state.should_stop = EX_FAILURE
+
+    worker.timer.call_repeatedly(BEAT_LOOK_SECONDS, look)
 
 
 def _leave_logging_alone(**_: Any) -> None:
