@@ -232,7 +232,7 @@ WEAKER = {
     "a few wake": ("slo", 'increase1h{slo="availability"} > 10', "increase1h > 0"),
     "no short window": ("slo", "and job:slo_burn_rate:5m", "and job:slo_burn_rate:1h"),
     "another objective": ("slo", "* 0.001", "* 0.01"),
-    "pools without a limit count": ("database", "database_pool_limit > 0", "database_pool_limit"),
+    "a pool with room is full": ("database", "use:ratio >= 1", "use:ratio > 0.8"),
     "first events are missed": ("jobs", "unless jobs_finished_total", "and jobs_finished_total"),
     "half open counts": (
         "upstreams",

@@ -1,12 +1,13 @@
 """Each figure, by what it counts."""
 
+import os
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI
 from httpx2 import AsyncClient
-from prometheus_client import REGISTRY, Counter
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, generate_latest, values
 
 from app.config import Settings
 from app.core import deadline
@@ -19,8 +20,10 @@ from app.core.jobs import Retries, enqueue, task
 from app.core.jobs.port import sending_to
 from app.core.limits import rate_limit
 from app.core.metrics import measurements
+from app.core.metrics.processes import counted_together, everybody
+from app.core.metrics.sources import databases
 from tests.core.jobs.collected import Collected
-from tests.core.metrics.scraping import scrape
+from tests.core.metrics.scraping import Figures, scrape
 from tests.core.neighbour import Neighbour, answering, neighbour
 from tests.core.plugin import caller_of, with_changes
 
@@ -50,9 +53,33 @@ async def test_connections_are_counted(measured: FastAPI, caller: AsyncClient) -
         assert figures.one("database_pool_connections", state="in_use", **given) == 1
         assert figures.one("database_pool_connections", state="idle", **given) == 0
         assert figures.one("database_pool_limit", **given) == most
+        assert figures.one("database_pool_use_ratio", **given) == 1 / most
         figures = await scrape(caller)
         assert figures.one("database_pool_connections", state="in_use", **given) == 0
         assert figures.one("database_pool_connections", state="idle", **given) == 1
+
+
+async def test_of_several_processes_the_one_nearest_to_its_limit_counts(
+    measured: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All together have connections left, which are of no use to those who wait for this one's."""
+    settings: Settings = measured.state.settings
+    engine = DATABASES[0].engine
+    with counted_together(), monkeypatch.context() as patched:
+
+        def look_as(process: int) -> None:
+            patched.setattr(values, "ValueClass", values.MultiProcessValue(lambda: process))
+            with databases.source(settings, CollectorRegistry()) as look:
+                look()
+
+        async with engine.connect():
+            async with engine.connect():
+                look_as(os.getpid())
+            look_as(os.getppid())
+        figures = Figures(generate_latest(everybody(CollectorRegistry())).decode())
+    most = settings.db_pool_size + settings.db_max_overflow
+    name = DATABASES[0].name
+    assert figures.one("database_pool_use_ratio", database=name) == 2 / most
 
 
 async def test_a_pool_that_keeps_none_has_no_figures(settings: Settings) -> None:
@@ -60,6 +87,7 @@ async def test_a_pool_that_keeps_none_has_no_figures(settings: Settings) -> None
     async with app.router.lifespan_context(app), caller_of(app, headers={}) as caller:
         figures = await scrape(caller)
     assert not list(figures.all("database_pool_limit"))
+    assert not list(figures.all("database_pool_use_ratio"))
 
 
 async def test_hits_and_misses_are_counted(caller: AsyncClient) -> None:

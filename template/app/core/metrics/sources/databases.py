@@ -31,6 +31,13 @@ def source(settings: "CoreSettings", registry: CollectorRegistry) -> Iterator[Lo
         registry=registry,
         multiprocess_mode="livesum",
     )
+    use = Gauge(
+        "database_pool_use_ratio",
+        "Share of the connections that is in use, in the process that has the fewest left",
+        ["database"],
+        registry=registry,
+        multiprocess_mode="livemax",
+    )
 
     def look() -> None:
         for database in DATABASES:
@@ -38,6 +45,9 @@ def source(settings: "CoreSettings", registry: CollectorRegistry) -> Iterator[Lo
             if isinstance(pool, AsyncAdaptedQueuePool):
                 connections.labels(database.name, "in_use").set(pool.checkedout())
                 connections.labels(database.name, "idle").set(pool.checkedin())
-                limit.labels(database.name).set(pool.size() + settings.db_max_overflow)
+                most = pool.size() + settings.db_max_overflow
+                limit.labels(database.name).set(most)
+                if most > 0:
+                    use.labels(database.name).set(pool.checkedout() / most)
 
     yield look
