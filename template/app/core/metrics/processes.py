@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Names the directory to prometheus-client, in this process and in those that it starts."""
 _BEGAN = "process_start_time_seconds"
+_MEMORY = "process_resident_memory_bytes"
 _NAME = re.compile(r"(?:counter|histogram|summary|gauge_[a-z]+)_([0-9]+)\.db")
 
 
@@ -111,7 +112,10 @@ class Processes(Collector):
         self._place = place
 
     def collect(self) -> Iterable[Metric]:
-        """Add the figures up; of the times at which they began give the first."""
+        """Add the figures up; of the times at which they began give the first.
+
+        Memory that several of them have together counts once, as for the container's limit.
+        """
         found: dict[str, Metric] = {}
         for process in _processes(self._place):
             for metric in _figures_of(process):
@@ -122,8 +126,22 @@ class Processes(Collector):
 
 def _figures_of(process: int) -> list[Metric]:
     with suppress(OSError, ValueError, IndexError):
-        return list(ProcessCollector(pid=lambda: process, registry=None).collect())
+        found = list(ProcessCollector(pid=lambda: process, registry=None).collect())
+        for metric in found:
+            if metric.name == _MEMORY and (share := _share_of_memory(process)) is not None:
+                metric.samples = [each._replace(value=share) for each in metric.samples]
+        return found
     return []  # it has ended meanwhile
+
+
+def _share_of_memory(process: int) -> float | None:
+    """Count what a process shares with others by its part; None where the system does not tell."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{process}/smaps_rollup").read_text("utf-8").splitlines():
+            name, _, size = line.partition(":")
+            if name == "Pss":
+                return float(size.removesuffix("kB")) * 1024
+    return None
 
 
 def _add(known: Metric, more: Metric) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +30,23 @@ AT_ONCE = 8
 PATIENCE = 2 * HANGING_SECONDS
 """Longer than the server waits for a process that was killed just when it was asked."""
 ROUTE = "/api/v1/seen"
+SHARED_BYTES = 150_000_000
+FORKING = f"""
+import os, sys
+from prometheus_client import Counter
+counter = Counter("forked", "Processes")
+shared = b"x" * {SHARED_BYTES}
+told, tell = os.pipe()
+child = os.fork()
+counter.inc()
+if child:
+    os.read(told, 1)
+    print("forked", flush=True)
+else:
+    os.write(tell, b"x")
+sys.stdin.read()
+"""
+"""Two processes that have the same memory, until their input ends."""
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +137,25 @@ def test_the_memory_of_all_processes_is_added_up(asked: Asked) -> None:
         int(Path(f"/proc/{process}/statm").read_text().split()[1]) for process in asked.processes()
     ]
     memory = sum(pages) * os.sysconf("SC_PAGESIZE")
-    assert figures.one("process_resident_memory_bytes") == pytest.approx(memory, rel=0.2)
+    # What they share, such as the code of libraries, counts once.
+    assert memory / 2 < figures.one("process_resident_memory_bytes") < 1.2 * memory
+
+
+def test_memory_that_processes_share_counts_once() -> None:
+    if not Path("/proc/self/smaps_rollup").exists():
+        pytest.skip("this system does not tell what processes share")
+    with (
+        counted_together(),
+        subprocess.Popen(  # noqa: S603
+            [sys.executable, "-c", FORKING], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as forking,
+    ):
+        assert forking.stdout is not None
+        assert forking.stdout.readline() == b"forked\n"
+        figures = Figures(generate_latest(everybody(CollectorRegistry())).decode())
+        forking.communicate()
+    assert figures.one("forked_total") == 2
+    assert SHARED_BYTES < figures.one("process_resident_memory_bytes") < 2 * SHARED_BYTES
 
 
 def test_a_killed_process_leaves_its_counts_and_no_gauge(asked: Asked) -> None:
