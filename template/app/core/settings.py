@@ -145,7 +145,7 @@ class AppSettings(BaseSettings):
         description="How long /ready says no before the server stops listening (5 when deployed)",
     )
     shutdown_grace_seconds: int = Field(
-        25, ge=0, description="How long requests in flight may take to finish at shutdown"
+        25, ge=0, description="How long requests in flight and jobs may take to finish at shutdown"
     )
 
     _from_store: frozenset[str] = PrivateAttr(default=frozenset())

@@ -4,7 +4,9 @@ import asyncio
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 from types import FrameType
+from typing import ClassVar
 
 import structlog
 
@@ -19,6 +21,9 @@ class Drain:
     reacts to SIGTERM by a Python signal handler, as uvicorn does. Ctrl-C is never delayed.
     """
 
+    ended_at: ClassVar[float | None] = None
+    """When the server of this process began to stop."""
+
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.draining = False
@@ -26,6 +31,7 @@ class Drain:
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Stand between SIGTERM and the handler that the server has set."""
+        Drain.ended_at = None
         try:
             self._loop = asyncio.get_running_loop()
             self._server_handler = signal.getsignal(signal.SIGTERM)
@@ -50,8 +56,19 @@ class Drain:
         log.info("draining", seconds=self.seconds)
 
     def _hand_over(self, signum: int, frame: FrameType | None) -> None:
+        Drain.ended_at = monotonic()
         signal.signal(signal.SIGTERM, self._server_handler)
         if callable(self._server_handler):
             self._server_handler(signum, frame)
         else:
             signal.raise_signal(signum)
+
+
+def left_of(seconds: float) -> float:
+    """Give what is left of a time that began when the server began to stop; all if it did not.
+
+    Whoever waits after the server has waited for its requests would otherwise be killed meanwhile.
+    """
+    if Drain.ended_at is None:
+        return seconds
+    return max(0.0, Drain.ended_at + seconds - monotonic())

@@ -11,7 +11,7 @@ import uvicorn
 
 from app.config import Settings
 from app.core import server
-from app.core.shutdown import Drain
+from app.core.shutdown import Drain, left_of
 from tests.core.plugin import with_changes
 
 
@@ -55,17 +55,20 @@ def stopped() -> Iterator[list[int]]:
     before = signal.signal(signal.SIGTERM, lambda number, _: seen.append(number))
     yield seen
     signal.signal(signal.SIGTERM, before)
+    Drain.ended_at = None
 
 
 async def test_the_server_stops_after_the_drain(stopped: list[int]) -> None:
     handler = signal.getsignal(signal.SIGTERM)
     drain = Drain(0.01)
     with drain.installed():
+        assert left_of(60) == 60
         os.kill(os.getpid(), signal.SIGTERM)
         async with asyncio.timeout(10):
             while not stopped:  # noqa: ASYNC110 - nobody here is told
                 await asyncio.sleep(0.01)
         assert (drain.draining, stopped) == (True, [signal.SIGTERM])
+        assert left_of(60) < 60
         # Whoever asks once more is heard by the server, which then waits for nobody.
         assert signal.getsignal(signal.SIGTERM) == handler
 

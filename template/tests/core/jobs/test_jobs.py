@@ -6,6 +6,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from time import monotonic
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -32,6 +33,7 @@ from app.core.jobs.port import current_queue, result_of
 from app.core.jobs.running import run
 from app.core.jobs.schedule import parse_schedule
 from app.core.jobs.task import TASKS
+from app.core.shutdown import Drain
 from tests.core.first_database import database
 from tests.core.jobs.collected import Collected
 from tests.core.jobs.tasks import (
@@ -512,8 +514,18 @@ async def test_what_ends_with_the_service_may_send_another_job(committing: Setti
     assert ended.is_set()
 
 
-async def test_the_end_does_not_wait_for_ever(committing: Settings, service: FastAPI) -> None:
+@pytest.mark.parametrize(("seconds", "requests_took"), [(1, None), (1000, 999)])
+async def test_the_end_does_not_wait_for_ever(
+    committing: Settings,
+    service: FastAPI,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: int,
+    requests_took: int | None,
+) -> None:
+    """Jobs and requests in flight have one time together: longer than that no process is let."""
     started = asyncio.Event()
+    ended_at = None if requests_took is None else monotonic() - requests_took
+    monkeypatch.setattr(Drain, "ended_at", ended_at)
 
     @task
     async def hang() -> None:
@@ -521,7 +533,7 @@ async def test_the_end_does_not_wait_for_ever(committing: Settings, service: Fas
         await asyncio.Event().wait()
 
     async with asyncio.timeout(PATIENCE):
-        hasty = with_changes(committing, shutdown_grace_seconds=1)
+        hasty = with_changes(committing, shutdown_grace_seconds=seconds)
         async with inline.BACKEND.connected(hasty) as queue:
             await queue.send(port.compose(hang, hang.dump()))
             await started.wait()

@@ -1,7 +1,7 @@
 """Jobs that run in the process that has enqueued them, while it serves requests.
 
 They are not kept anywhere else: what waits for its time, or for another attempt, is lost when the
-process ends. What runs by then is finished.
+process ends. What runs by then is finished, in the time that requests in flight have, too.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from app.core.jobs.backends.base import Backend
 from app.core.jobs.backends.memory import MemoryStore
 from app.core.jobs.message import Message
 from app.core.jobs.running import run
+from app.core.shutdown import left_of
 
 if TYPE_CHECKING:
     from app.core.registry import CoreSettings
@@ -85,7 +86,7 @@ async def _connected(settings: "CoreSettings") -> AsyncIterator[InlineQueue]:
         ):
             yield queue
     finally:
-        await queue.finish(settings.shutdown_grace_seconds)
+        await queue.finish(left_of(settings.shutdown_grace_seconds))
 
 
 BACKEND = Backend(name="none", connected=_connected)
