@@ -95,7 +95,8 @@ def _states_of(components: Mapping[str, DetailedComponent]) -> list[Metric]:
     )
     for name, component in components.items():
         up.add_metric([name], _STATES[component.status])
-    return [up, *_of_workers(components["jobs"].details)]
+    redis = components["redis"].details if "redis" in components else {}
+    return [up, *_of_workers(components["jobs"].details), *_of_redis(redis)]
 
 
 def _of_workers(found: Mapping[str, Any]) -> list[Metric]:
@@ -104,6 +105,16 @@ def _of_workers(found: Mapping[str, Any]) -> list[Metric]:
     return [
         GaugeMetricFamily("jobs_waiting", "Jobs that nobody does yet", value=found["waiting"]),
         GaugeMetricFamily("job_workers", "Workers that are alive", value=found["workers"]),
+    ]
+
+
+def _of_redis(found: Mapping[str, Any]) -> list[Metric]:
+    figures = {
+        "memory_bytes": ("redis_memory_used_bytes", "Memory that Redis uses for all that it keeps"),
+        "memory_limit_bytes": ("redis_memory_limit_bytes", "Memory that Redis may use"),
+    }
+    return [
+        GaugeMetricFamily(*figures[name], value=found[name]) for name in figures if name in found
     ]
 
 

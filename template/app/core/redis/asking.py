@@ -154,8 +154,11 @@ class Link:
         """
         if self._client is None or self._address is None:
             raise RedisAwayError("neither REDIS_URL nor UPSTASH_REDIS_URL is set, or it is off")
-        await self.ask(lambda redis: redis.ping())
-        return {"kind": self._address.kind, "encrypted": self._address.encrypted}
+        details: Details = {"kind": self._address.kind, "encrypted": self._address.encrypted}
+        if self._address.kind == "cluster":  # each of its nodes has its own memory
+            await self.ask(lambda redis: redis.ping())
+            return details
+        return {**details, **await self.ask(_memory)}
 
     @asynccontextmanager
     async def established(self, settings: "CoreSettings") -> AsyncIterator[None]:
@@ -231,6 +234,17 @@ class Link:
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.wait([self._looking])
+
+
+async def _memory(redis: Client) -> Details:
+    """Give the bytes that it uses, and those that it may use where there is a limit."""
+    try:
+        told = await redis.info("memory")
+    except ResponseError:  # it answers, but not that question, or not us
+        await redis.ping()
+        return {}
+    found = {"memory_bytes": told.get("used_memory"), "memory_limit_bytes": told.get("maxmemory")}
+    return {name: value for name, value in found.items() if value}
 
 
 def _tell_that_there_is_none(settings: "CoreSettings") -> None:
