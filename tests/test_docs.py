@@ -78,8 +78,8 @@ KNOWN = (
     ),
     Command(
         r"make update",
-        "tests/test_updates.py::test_the_oldest_copier_updates_too",
-        '"copier", "update", "--defaults"',
+        "tests/test_updates.py::test_make_update_brings_the_newest_release",
+        '"make", "update"',
     ),
     Command(r"cd \S+|git (init|add --all|commit --message \"[^\"]+\")", HERE, '"sh", "-euc"'),
     Command(r'make migrate m="[^"]+"|make test ARGS="[^"]+"', HERE, '"sh", "-euc"'),

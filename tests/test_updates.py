@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Collection, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from copier import run_copy
 
 from tests.support.answers import Resolver
 from tests.support.matrix import Matrix
@@ -25,6 +27,7 @@ from tests.support.runs import (
     python,
     running,
     token_issuer,
+    with_own_programs,
 )
 from tests.support.services import Service, Services
 from tests.support.template import ANSWERS_FILE, Answers, Template
@@ -41,6 +44,7 @@ from tests.support.updates import (
     differences,
     merge,
     newest,
+    read_tree,
     unresolved,
 )
 from tests.support.worktree import IDENTITY, clone
@@ -377,6 +381,28 @@ def test_an_answer_changes_where_no_release_is(
     recorded = yaml.safe_load((directory / ANSWERS_FILE).read_text("utf-8"))
     assert recorded == {**before, "tracing": True}
     assert (directory / "app/core/tracing").is_dir()
+
+
+def test_make_update_brings_the_newest_release(unreleased: Path, tmp_path: Path) -> None:
+    (unreleased / "template/NEWS.md").write_text("Released.\n", "utf-8")
+    git(unreleased, "add", "--all")
+    git(unreleased, "commit", "--quiet", "--message", "Something new")
+    git(unreleased, "tag", "v0.2.0")
+    directory = tmp_path / "service"
+    given = {"preset": "minimal"}
+    run_copy(str(unreleased), directory, given, defaults=True, quiet=True, vcs_ref="v0.1.0")
+    EDITS["a router"](directory)
+    git(directory, "init", "--quiet")
+    git(directory, "add", "--all")
+    git(directory, "commit", "--quiet", "--message", "Start")
+    before = read_tree(directory)
+    with_own_programs(directory)
+    command = ["make", "update"]
+    subprocess.run(command, cwd=directory, env=environment(**IDENTITY), check=True, timeout=600)
+    shutil.rmtree(directory / ".venv")
+    recorded = yaml.safe_load((directory / ANSWERS_FILE).read_text("utf-8"))
+    assert recorded["_commit"] == "v0.2.0"
+    assert differences(read_tree(directory), {**before, "NEWS.md": b"Released.\n"}) == []
 
 
 def test_what_can_be_updated_is_said(unreleased: Path) -> None:

@@ -121,7 +121,7 @@ def with_own_programs(directory: Path) -> Path:
     """Give a service the packages of these tests in the place of its `.venv`, for its Makefile."""
     programs = directory / ".venv/bin"
     programs.mkdir(parents=True)
-    for name, arguments in {"python": "", "ruff": "-m ruff"}.items():
+    for name, arguments in {"python": "", "ruff": "-m ruff", "uv": "-m uv"}.items():
         program = programs / name
         program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments} "$@"\n', "utf-8")
         program.chmod(stat.S_IRWXU)
