@@ -1,9 +1,10 @@
 """The repository base, on a table of these tests' own."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -16,6 +17,7 @@ from app.config import Settings
 from app.core.application import create_app
 from app.core.database import Repository
 from app.core.database.base import SoftDeleteMixin, VersionMixin
+from app.core.database.flavours.flavour import FLAVOUR
 from app.core.database.pagination import PageDep, PageRequest, Rows
 from app.core.database.preconditions import PreconditionDep, etag
 from app.core.database.tables import make_tables
@@ -24,6 +26,8 @@ from tests.core.first_database import ExtraBase, ExtraModel, SessionDep, databas
 from tests.core.plugin import Addresses, caller_of, with_changes
 
 WRITERS = 100
+DEEP = 500
+"""How many rows stand before a page."""
 
 
 class Item(SoftDeleteMixin, VersionMixin, ExtraModel):
@@ -31,7 +35,7 @@ class Item(SoftDeleteMixin, VersionMixin, ExtraModel):
 
     __tablename__ = "items_of_the_tests"
 
-    name: Mapped[str] = mapped_column(String(50))
+    name: Mapped[str] = mapped_column(String(50), index=True)
     amount: Mapped[int] = mapped_column(default=0)
 
 
@@ -209,6 +213,35 @@ async def test_pages_follow_any_order(
         if cursor is None:
             break
     assert seen == expected
+
+
+ENTERS_INDEX = {
+    "postgresql": ("EXPLAIN", r"Index Cond: \(\(name\)::text [<>]= "),
+    "mysql": ("EXPLAIN", r"'range', '[^']+', 'ix_items_of_the_tests_name'"),
+    "sqlite": ("EXPLAIN QUERY PLAN", r"SEARCH items_of_the_tests USING INDEX \w+_name \(name[<>]"),
+}
+
+
+@pytest.mark.parametrize("sort", ["name", "-name"])
+async def test_a_deep_page_is_entered_by_an_index(items: ItemRepository, sort: str) -> None:
+    """What stands before it is not read."""
+    await items.add_all([Item(name=f"{number:05}") for number in range(DEEP * 2)])
+    before = await items.page(PageRequest(DEEP, None, sort, b"secret"))
+    said: list[tuple[str, Any]] = []
+
+    @event.listens_for(database.engine.sync_engine, "before_cursor_execute")
+    def listen(_connection: object, _cursor: object, sql: str, values: Any, *_: object) -> None:
+        said.append((sql, values))
+
+    await items.page(PageRequest(2, before.next_cursor, sort, b"secret"))
+    [(sql, values)] = said
+    explain, expected = ENTERS_INDEX[FLAVOUR.name]
+    connection = await items.session.connection()
+    if FLAVOUR.name == "postgresql":  # nobody has counted these rows yet, so it would guess
+        await connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        await connection.exec_driver_sql("SET LOCAL enable_bitmapscan = off")
+    plan = (await connection.exec_driver_sql(f"{explain} {sql}", values)).all()
+    assert re.search(expected, "\n".join(map(str, plan))), plan
 
 
 async def test_a_foreign_sort_or_filter_is_refused(items: ItemRepository) -> None:

@@ -35,7 +35,8 @@ class Ordering:
     def after(self, position: Sequence[Any]) -> ColumnElement[bool]:
         """The condition of all rows that follow a position.
 
-        For columns a, b: `a > 1 OR (a = 1 AND b > 2)`, which every database can use an index for.
+        For columns a, b: `a >= 1 AND (a > 1 OR (a = 1 AND b > 2))`. The second part says all, but
+        PostgreSQL and SQLite enter an index only by a condition that holds for each row.
         """
         values = [_restore(c, v) for c, v in zip(self.columns, position, strict=True)]
         alternatives = []
@@ -43,7 +44,10 @@ class Ordering:
             equal = [c == v for c, v in zip(self.columns[:index], values[:index], strict=True)]
             beyond = column < value if self.descending else column > value
             alternatives.append(and_(*equal, beyond))
-        return or_(*alternatives)
+        if len(alternatives) == 1:
+            return alternatives[0]
+        column, value = self.columns[0], values[0]
+        return and_(column <= value if self.descending else column >= value, or_(*alternatives))
 
 
 def parse_sort(sort: str | None, model: type[Entity], sortable: Sequence[str]) -> Ordering:
