@@ -30,6 +30,13 @@ async def test_create_read_and_change(client: AsyncClient, documents: str) -> No
     assert (answer.json()["size"], changed["size"]) == (3, 0)
 
 
+async def test_the_longest_content_is_kept(client: AsyncClient, documents: str) -> None:
+    content = "語" * 60_000
+    answer = await client.post(documents, json={"title": "Plan", "content": content})
+    assert answer.status_code == 201
+    assert (await client.get(answer.headers["location"])).json()["content"] == content
+
+
 async def test_the_project_is_locked_until_its_document_is_stored(
     client: AsyncClient, documents: str
 ) -> None:
