@@ -70,6 +70,10 @@ def test_imports_are_there(check: Check) -> None:
     assert list(check(CLOSURE)) == []
 
 
+def test_texts_speak_of_files_that_are_there() -> None:
+    assert list(CLOSURE.unfounded()) == []
+
+
 def test_declared_packages_are_used() -> None:
     assert {line.split()[0] for line in CLOSURE.unused()} == USED_OTHERWISE.keys()
 
@@ -94,6 +98,8 @@ BREAKS = {
     "missing package": (Closure.undeclared, "app/main.py", "import yaml\n"),
     "package of a piece": (Closure.undeclared, "app/core/piece.py", "import hvac\n"),
     "package of developers": (Closure.undeclared, "app/main.py", "import pytest\n"),
+    "missing file": (Closure.unfounded, "AGENTS.md.jinja", "See `app/core/nowhere.py`.\n"),
+    "file of a piece": (Closure.unfounded, "AGENTS.md.jinja", "See `app/jobs/documents.py`.\n"),
     "unused package": (
         Closure.unused,
         "pyproject.toml.jinja",

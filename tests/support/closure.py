@@ -4,6 +4,7 @@ No combination is left out, and few are looked at: whether a file and what it im
 depends on the pieces of the two only.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, cached_property
@@ -22,6 +23,14 @@ from tests.support.template import Answers, Template
 
 Reader = Callable[[str], Iterable[str]]
 """Names modules or packages that a Python text imports."""
+
+NAMED = re.compile(
+    r"(?<![\w./<{-])(?:app|deploy|docker|frontend|migrations|tests|\.github)/[\w./-]*\w"
+)
+"""A file or directory that a text names, from the top of the service."""
+
+BY_HAND = {"deploy/kubernetes/overlays/production/master-key"}
+"""What texts name and only its owner makes."""
 
 
 class Closure:
@@ -85,6 +94,33 @@ class Closure:
                 ):
                     yield f"{each.package} is declared and not imported: {_on(answers)}"
                     break
+
+    def unfounded(self) -> Iterator[str]:
+        """Name each file of which a text speaks and which, for some answers, is not there."""
+        texts = [path for path in sorted(self.renderer.sources) if path.endswith(".md")]
+        for path in texts:
+            for block in self.template.blocks(self.renderer.sources[path]):
+                for name in sorted({*NAMED.findall("\n".join(block.lines))} - BY_HAND):
+                    yield from self._unfounded(path, block.piece, name)
+
+    def _unfounded(self, path: str, piece: str | None, name: str) -> Iterator[str]:
+        """Say for which answers, if any, a text speaks of a file or directory in vain."""
+        files = [file for file in self.renderer.sources if f"{file}/".startswith(f"{name}/")]
+        if not files:
+            yield f"{path} names {name}, which is nowhere"
+            return
+        whole = self.template.owner(name)
+        owners = {whole} if whole else {self.template.owner(file) for file in files}
+        if None in owners:
+            return
+        there = {owner.name for owner in owners if owner}
+        text = self.template.owner(path)
+        said = {*filter(None, (piece, text and text.name))}
+        for answers in self._ways(frozenset(there | said)):
+            active = {*answers["active"]}
+            if said <= active and not there & active:
+                yield f"{path} names {name}, which is not rendered: {_on(answers)}"
+                return
 
     def imported(self) -> set[str]:
         """Name all packages that any file imports."""
