@@ -42,7 +42,8 @@ report: $(bin)/.complete ## Draw docs/matrix.html: which combinations were run, 
 	@$(bin)/python -m tools.matrix
 	@$(bin)/python -m tools.reference
 
-docs: $(bin)/.complete ## Write docs/reference/, and build the documentation into site/
+docs: $(bin)/.complete ## Write what is made from the template, and build the documentation into site/
+	@$(bin)/python -m tools.prometheus_rules
 	@$(bin)/python -m tools.reference
 	@$(bin)/zensical build --strict --clean
 
