@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from pydantic import Field, SecretStr, field_validator
 
-from app.core.jobs.defaults import ONE_SERVER, REDELIVERY_SECONDS
+from app.core.jobs.defaults import CARRIERS, REDELIVERY_SECONDS
 from app.core.redis.address import parse_address
 from app.core.redis.settings import RedisSettings
 
@@ -22,10 +22,8 @@ class WorkerSettings(RedisSettings):
     @field_validator("redis_url", "upstash_redis_url")
     @classmethod
     def _carries_jobs(cls, address: SecretStr | None) -> SecretStr | None:
-        if not (ONE_SERVER and address):
-            return address
-        if parse_address(address.get_secret_value()).kind != "single":
-            raise ValueError("must lead to one server: Celery speaks to no Sentinel and no cluster")
+        if address and parse_address(address.get_secret_value()).kind not in CARRIERS:
+            raise ValueError(f"must lead to {' or '.join(CARRIERS.values())}, to carry jobs")
         return address
 
     def insecure(self) -> Iterator[str]:

@@ -21,10 +21,17 @@ from app.core.jobs.backends.base import NoWorkerError
 from app.core.jobs.backends.redis import key
 from app.core.jobs.message import Message
 from app.core.redis import link
+from tests.core.plugin import with_changes
 from tests.core.redis.conftest import leading_to
 from tests.core.redis.servers import own_server
 
 PATIENCE = 20
+
+
+def test_a_cluster_is_refused(settings: Settings) -> None:
+    """arq asks for several keys at once, which may be on several nodes of it."""
+    with pytest.raises(ValueError, match=r"redis_url\n.* must lead to one server or a Sentinel,"):
+        with_changes(settings, redis_url="redis+cluster://a")
 
 
 async def test_a_job_that_comes_too_early_comes_again(settings: Settings) -> None:
