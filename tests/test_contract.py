@@ -123,7 +123,7 @@ BREAKS = {
         append("template/{{ nothing }}.py.jinja", "{{ nothing }}"),
     ),
     "empty directory of the user": (
-        contract.once_files_are_unconditional,
+        contract.kept_files_come_with_their_piece,
         replace("copier.yml", "  - /app/main.py", "  - /app/nowhere/*"),
     ),
     "Jinja in a file name": (
@@ -142,12 +142,12 @@ BREAKS = {
         contract.files_reach_git,
         append("template/.gitignore", "__main__.py\n"),
     ),
-    "once-only file that does not exist": (
-        contract.once_files_are_unconditional,
+    "kept file that does not exist": (
+        contract.kept_files_come_with_their_piece,
         replace("copier.yml", "  - /app/main.py", "  - /app/nowhere.py"),
     ),
-    "once-only file of a piece": (
-        contract.once_files_are_unconditional,
+    "kept file of a piece": (
+        contract.kept_files_come_with_their_piece,
         piece("new", ON, "/app/main.py"),
     ),
     "module not reserved": (

@@ -193,7 +193,7 @@ WHOLE = {"external_api", "nextjs"}
 """Pieces whose files are their user's as soon as they are there."""
 
 
-def once_files_are_unconditional(template: Template) -> Iterator[str]:
+def kept_files_come_with_their_piece(template: Template) -> Iterator[str]:
     """`_skip_if_exists` names files that every service has, or every service with a piece.
 
     Those of a piece go with it, and come back with it as new.
@@ -250,7 +250,7 @@ CHECKS: tuple[Check, ...] = (
     file_names_are_plain,
     static_files_are_static,
     files_reach_git,
-    once_files_are_unconditional,
+    kept_files_come_with_their_piece,
     reserved_names_are_complete,
     ports_never_collide,
 )
