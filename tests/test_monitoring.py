@@ -19,6 +19,7 @@ import httpx2
 import pytest
 import yaml
 from jsonschema import Draft7Validator
+from redis import Redis
 
 from tests.support import watching
 from tests.support.answers import Resolver
@@ -751,6 +752,8 @@ def service(
     python(directory, "-m", "app.core.migrate", **addresses)
     with ExitStack() as stack:
         redis_port = stack.enter_context(redis_server())
+        with Redis(port=redis_port) as redis:
+            redis.config_set("maxmemory", "64mb")  # Without a limit there is no figure of it.
         issuer = stack.enter_context(token_issuer(directory))
         vault = {}
         if vault_program() is not None:
