@@ -3,19 +3,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sqlalchemy import Connection, inspect
-
 from app.config import Settings
-from app.core.database.layout import DATABASES
-from app.core.database.revision import version_table
-from tests.core.migrating import as_environment, environment, look
-from tests.core.plugin import Addresses, with_changes
+from tests.core.migrating import as_environment, environment
+from tests.core.plugin import Addresses
+from tests.core.test_migrations import expected_tables, tables_of
 
 COMMAND = ["-m", "app.core.development.command", "told", "create", "--name=Acme Ltd"]
-
-
-def tables(connection: Connection) -> set[str]:
-    return set(inspect(connection).get_table_names())
 
 
 def test_it_gets_its_arguments_and_migrated_databases(
@@ -28,6 +21,4 @@ def test_it_gets_its_arguments_and_migrated_databases(
             [sys.executable, *COMMAND], check=True, capture_output=True, text=True
         ).stdout
     assert said == "['create', '--name=Acme Ltd']\n"
-    of = with_changes(settings, **empty_databases)
-    for database in DATABASES:
-        assert version_table(database.section) in look(of, database, tables)
+    assert tables_of(settings, empty_databases) == expected_tables()
