@@ -56,7 +56,7 @@ mutants: $(bin)/.complete ## Take out every wire of a service, one by one [FILES
 quick: $(bin)/.complete ## Run the tests to have by while working: the files, and the smallest service
 	@$(bin)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS) \
 	  -k "not (can_fail or dead or declarations or disagreement or README) and \
-	  (contract or contents or closure or (services and texts1))"
+	  (contract or contents or closure or (services and sqlite-single-sqlalchemy-examples))"
 
 kubernetes: $(bin)/.complete ## Build Kubernetes' API server, once per machine, and let it judge the manifests
 	@.ci/kubernetes/build kustomize && .ci/kubernetes/build kube-apiserver

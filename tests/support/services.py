@@ -61,23 +61,19 @@ class Services:
 
         So is every combination of the answers that make the layer of data what it is.
 
-        Free answers are only printed, or change addresses for people to open, so each further
-        value of them is run with one service: the preset that needs the least.
+        Free answers are only printed, or change addresses for people to open: each further value of
+        them is given to one of these services, to the last ones, which are nobody's preset.
         """
         presets, parts = self.matrix.presets().values(), self._parts(self._usual)
-        rows = self._distinct(self.matrix.covering(self._switches, self._usual, presets, parts))
-        written = self._distinct(
-            self.matrix.resolver.resolve({"preset": "minimal", **answers})
-            for answers in self._free_answers()
-        )
-        return [
-            *(Service(self._name(row), row) for row in rows.values()),
-            *(
-                Service(f"texts{number}", row)
-                for number, (key, row) in enumerate(written.items(), 1)
-                if key not in rows
-            ),
-        ]
+        rows = self.matrix.covering(self._switches, self._usual, presets, parts)
+        free = list(self._free_answers())
+        last = len(rows) - len(free)
+        rows[last:] = map(self._with, rows[last:], free)
+        return [Service(self._name(row), row) for row in self._distinct(rows).values()]
+
+    def _with(self, row: Answers, given: Answers) -> Answers:
+        asked = {question.name: row[question.name] for question in self.template.asked}
+        return self.matrix.resolver.resolve({**asked, **given})
 
     def _parts(self, usual: Answers) -> Iterator[Answers]:
         """Each combination of the answers that belong together, with the sample that shows them."""
