@@ -191,6 +191,14 @@ class Link:
             vars(self).update(before)
 
     async def _within_time(self, question: Question[AnswerT]) -> AnswerT:
+        this = asyncio.current_task()
+        # Until Python 3.11.3 every timeout within a task that was cancelled cancels it once more
+        # (CPython 102780), and redis-py 5 looks with one whether a connection is usable.
+        if this is not None and this.cancelling():
+            return await asyncio.create_task(self._in_turn(question))
+        return await self._in_turn(question)
+
+    async def _in_turn(self, question: Question[AnswerT]) -> AnswerT:
         asking = False
         try:
             async with asyncio.timeout(self._seconds), self._places:

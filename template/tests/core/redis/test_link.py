@@ -1,6 +1,7 @@
 """The client of this process: outages, and the way back."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -209,3 +210,26 @@ async def test_a_question_without_an_end_counts_as_a_failure(
         ends = await asyncio.gather(*asked, return_exceptions=True)
         assert [type(end) for end in ends] == [RedisAwayError] * asking.FAILURES
         assert not link.answers
+
+
+async def test_who_was_cancelled_can_ask_on_the_way_out(linked: None) -> None:
+    answered: list[bool] = []
+
+    async def look_first(redis: Any) -> None:
+        with suppress(TimeoutError):  # as redis-py 5 does, to see whether a connection is usable
+            async with asyncio.timeout(0):
+                await asyncio.Event().wait()
+        answered.append(await redis.ping())
+
+    async def clean_up() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await link.ask(look_first)
+
+    task = asyncio.create_task(clean_up())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert answered == [True]
