@@ -216,6 +216,15 @@ def test_every_combination_of_the_data_layer_is_run() -> None:
     assert legal - set(map(of_data, shown)) == set()
 
 
+def test_presets_and_each_answer_that_is_only_printed_are_run() -> None:
+    matrix, shown = SERVICES.matrix, [each.answers for each in SERVICES.chosen]
+    texts = [matrix.texts_of(row) for row in matrix.text_rows]
+    alone = [{name: value} for name, values in matrix.spread.items() for value in values]
+    wanted = [*matrix.presets().values(), *texts, *alone]
+    unseen = [each for each in wanted if not any(each.items() <= row.items() for row in shown)]
+    assert unseen == []
+
+
 def test_own_tests(
     rendered: Rendered, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
