@@ -249,6 +249,25 @@ def programs(**answers: object) -> Iterator[Programs]:
         )
 
 
+@contextmanager
+def interpreter(service: Path, *more: str) -> Iterator[str]:
+    """Make an environment with what a service declares, in the versions that are installed here.
+
+    Args:
+        service: where its `pyproject.toml` is.
+        more: what else is needed.
+    """
+    uv = (sys.executable, "-m", "uv", "--quiet")
+    with directory() as place:
+        here, made = place / "installed", str(place / "environment/bin/python")
+        freeze = (*uv, "pip", "freeze", "--exclude-editable", "--python", sys.executable)
+        here.write_bytes(subprocess.run(freeze, check=True, capture_output=True).stdout)
+        subprocess.run((*uv, "venv", "--python", sys.executable, place / "environment"), check=True)
+        install = (*uv, "pip", "install", "--python", made, "--constraint", str(here))
+        subprocess.run((*install, "-r", str(service / "pyproject.toml"), *more), check=True)
+        yield made
+
+
 def _bare(module: str, variables: Mapping[str, str], *options: str) -> Program:
     application = f"benchmarks.bare.{module}:app"
     command = [sys.executable, "-m", "uvicorn", application, "--port", "{port}"]

@@ -1,12 +1,14 @@
 """How long a service takes to import and to start, and how much memory it holds.
 
-Measured are the default one and the smallest, which does about what the bare programs do.
+Measured are the default one and the smallest, which does about what the bare programs do; all with
+what the default one declares and nothing beside it, since libraries import what they happen to find
+(redis-py OpenTelemetry's SDK, structlog colorama).
 """
 
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from resource import RUSAGE_CHILDREN, getrusage
 from statistics import median
@@ -14,7 +16,7 @@ from typing import NamedTuple, TypeVar
 
 from benchmarks.figures import Effort, Figure, in_turn, number, ratios
 from benchmarks.load import request
-from benchmarks.programs import FASTAPI, STARLETTE, Program, Programs, programs
+from benchmarks.programs import FASTAPI, STARLETTE, Program, Programs, interpreter, programs
 
 T = TypeVar("T")
 
@@ -25,6 +27,8 @@ MODULES = {
     FASTAPI: "benchmarks.bare.with_fastapi",
 }
 """What is imported, where it is not the `app.main` of a service."""
+OF_BARE = "pyjwt[crypto]"
+"""What the bare programs need and the default service does not: it asks no caller for a token."""
 REQUESTS = 2_000
 """After so many memory hardly grows."""
 
@@ -43,11 +47,18 @@ def measure(names: Sequence[str], effort: Effort, made: Programs) -> Iterator[Fi
     with ExitStack() as stack:
         compared = {FASTAPI: made.bare[FASTAPI], "service": made.service}
         if not effort.brief:
+            default = stack.enter_context(programs()).service
+            declared = stack.enter_context(interpreter(default.place, OF_BARE))
             compared = {
-                STARLETTE: made.bare[STARLETTE],
-                FASTAPI: made.bare[FASTAPI],
-                "service, preset=minimal": stack.enter_context(programs(preset="minimal")).service,
-                "service": stack.enter_context(programs()).service,
+                of: replace(program, command=(declared, *program.command[1:]))
+                for of, program in {
+                    STARLETTE: made.bare[STARLETTE],
+                    FASTAPI: made.bare[FASTAPI],
+                    "service, preset=minimal": stack.enter_context(
+                        programs(preset="minimal")
+                    ).service,
+                    "service": default,
+                }.items()
             }
         if "import" in names:
             yield from _figures("import", "s CPU", _found(_import, compared, effort), "modules")
@@ -90,7 +101,7 @@ def _import(of: str, program: Program) -> Pair:
     before = getrusage(RUSAGE_CHILDREN)
     done = subprocess.run(
         [
-            sys.executable,
+            program.command[0],
             "-c",
             f"import sys, {MODULES.get(of, 'app.main')}; sys.stderr.write(f'{{len(sys.modules)}}')",
         ],
