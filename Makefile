@@ -23,7 +23,7 @@ help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; \
 	  do printf '%-10s %s\n' "$$name" "$$text"; done
 
-service: $(bin)/copier ## Render a service and start it: DIR=../my-service [ANSWERS="database=mysql"] [PORT=8001]
+service: $(bin)/copier ## Render a service and start it: DIR=../my-service [ANSWERS="database=sqlite"] [PORT=8001]
 	@$(bin)/python -m tools.service "$(DIR)" $(ANSWERS)
 
 test: $(bin)/.complete ## Run all tests [ARGS="-k sqlite"]

@@ -74,7 +74,7 @@ KNOWN = (
     Command(
         r"copier update --vcs-ref :current:( --data \w+=\S+)+",
         "tests/test_updates.py::test_an_answer_changes_where_no_release_is",
-        '"copier", "update", "--vcs-ref", ":current:"',
+        '"make", "update", "ARGS=--vcs-ref :current: --data tracing=true"',
     ),
     Command(
         r"make update",

@@ -223,7 +223,7 @@ def test_an_update_is_checked_as_everything_else(given: Answers) -> None:
 def test_update_takes_the_answers_that_are_there() -> None:
     _, files = tree()
     [command] = re.findall(r"^update:.*\n\t(.*)$", files["Makefile"].decode(), re.MULTILINE)
-    assert command.endswith("copier update --defaults")
+    assert command.endswith("copier update --defaults $(ARGS)")
 
 
 @pytest.mark.parametrize("deploy", DEPLOYS)

@@ -374,10 +374,9 @@ def test_an_answer_changes_where_no_release_is(
     git(directory, "add", "--all")
     git(directory, "commit", "--quiet", "--message", "Start")
     before = yaml.safe_load((directory / ANSWERS_FILE).read_text("utf-8"))
-    command = [*("copier", "update", "--vcs-ref", ":current:"), "--defaults", "--quiet"]
-    subprocess.run(
-        [sys.executable, "-m", *command, "--data", "tracing=true"], cwd=directory, check=True
-    )
+    with_own_programs(directory)
+    command = ["make", "update", "ARGS=--vcs-ref :current: --data tracing=true"]
+    subprocess.run(command, cwd=directory, env=environment(**IDENTITY), check=True, timeout=600)
     recorded = yaml.safe_load((directory / ANSWERS_FILE).read_text("utf-8"))
     assert recorded == {**before, "tracing": True}
     assert (directory / "app/core/tracing").is_dir()

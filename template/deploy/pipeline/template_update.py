@@ -72,10 +72,21 @@ def report(before: str, conflicting: list[str], runs: dict[str, tuple[bool, str]
     return "\n".join(lines) + "\n"
 
 
+def refuse_a_template_of_another_machine() -> None:
+    """End where the template is a directory that is not here, as `make service` notes its own."""
+    source = answer("_src_path")
+    if Path(source).is_absolute() and not Path(source).exists():
+        sys.exit(
+            f"{ANSWERS} names a directory of another machine, {source}: write the address of the"
+            " template's repository into _src_path, and commit that"
+        )
+
+
 def main(path: Path) -> None:
     """Update, check, commit and report."""
     if git("status", "--porcelain"):
         sys.exit("there are changes that are not committed")
+    refuse_a_template_of_another_machine()
     before = answer("_commit")
     updated, output = run("make", "update")
     sys.stderr.write(output)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from time import monotonic
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -255,6 +256,21 @@ async def test_a_job_of_a_deleted_tenant_is_left_undone(registered: None, jobs: 
     with pytest.raises(JobFailedError):
         await asked[0].result(SOON)
     await asked[1].result(SOON)
+
+
+async def test_what_the_last_jobs_of_a_tenant_store_goes_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They began before it was deleted."""
+    done: list[object] = []
+
+    async def note(what: object) -> None:
+        done.append(what)
+
+    monkeypatch.setattr(tenancy, "asyncio", SimpleNamespace(sleep=note))
+    monkeypatch.setattr(tenancy, "delete_tenant", note)
+    await tenancy._delete(ONE, longest_job=300)
+    assert done == [tenants.REMEMBERED_SECONDS, ONE, 300, ONE]
 
 
 async def test_jobs_remember_a_tenant_that_is_there(
@@ -508,7 +524,7 @@ async def test_the_command_has_the_time_that_it_takes(
     """All rows of a tenant may be many."""
     limits: list[float] = []
 
-    async def look(_: object) -> None:
+    async def look(*_: object) -> None:
         with across_tenants("test"):
             async with HOME.read_session_context() as session:
                 limits.append(float(await session.scalar(text(LIMIT[FLAVOUR.name])) or 0))
@@ -618,7 +634,7 @@ async def test_tenants_are_looked_up_without_crossing(
     app: FastAPI, rolled_back: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slug = f"acme-{uuid4().hex}"
-    await run(parse(["create", slug, "Acme Inc."]))
+    await run(parse(["create", slug, "Acme Inc."]), longest_job=0)
     monkeypatch.setattr("app.core.tenancy.scope.audit", None)  # a line would fail
     found = await find_tenant(slug)
     assert found is not None
@@ -670,23 +686,32 @@ async def test_administration_by_command(
 ) -> None:
     monkeypatch.setattr(tenancy, "REMEMBERED_SECONDS", 0.2)
     slug = f"acme-{uuid4().hex}"
-    await run(parse(["create", slug, "Acme Inc."]))
-    await run(parse(["suspend", slug]))
-    await run(parse(["list"]))
+
+    async def administrate(*words: str) -> None:
+        await run(parse([*words]), longest_job=0.2)
+
+    await administrate("create", slug, "Acme Inc.")
+    await administrate("suspend", slug)
+    await administrate("list")
     assert capsys.readouterr().out.count(f"{slug}  suspended  Acme Inc.") == 2
     for wrong in (["create", slug, "Again"], ["create", "No Slug", "x"], ["suspend", "nobody"]):
         with pytest.raises(SystemExit):
-            await run(parse(wrong))
-    await run(parse(["resume", slug]))
+            await administrate(*wrong)
+    await administrate("resume", slug)
     capsys.readouterr()
     began = monotonic()
-    await run(parse(["delete", slug]))
-    assert monotonic() - began >= 0.2
-    kept_out, deleting = capsys.readouterr().out.splitlines()
+    await administrate("delete", slug)
+    assert monotonic() - began >= 0.4
+    kept_out, deleting, *_ = capsys.readouterr().out.splitlines()
     assert f"{slug}  suspended  Acme Inc." in kept_out
     assert deleting == "Deleting it in 0 s, when all know it is out"
-    await run(parse(["list"]))
-    assert slug not in capsys.readouterr().out
+    await administrate("list")
+    listed = capsys.readouterr().out
+    assert slug not in listed
+    [grave] = re.findall(r"deleted:\S+", listed)
+    await administrate("delete", grave)  # what was not waited for
+    with pytest.raises(SystemExit):
+        await administrate("resume", grave)
 
 
 async def test_seeded_data_belongs_to_the_demonstration(app: FastAPI, rolled_back: None) -> None:

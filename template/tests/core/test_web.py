@@ -7,6 +7,7 @@ import pytest
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.routing import APIRoute
 from httpx2 import AsyncClient
+from starlette.responses import StreamingResponse
 from starlette.routing import Match
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.types import Scope
@@ -14,6 +15,7 @@ from starlette.types import Scope
 from app.config import Settings
 from app.core.application import OBJECTS_BETWEEN_COLLECTIONS, create_app, started
 from app.core.auth import public
+from app.core.web import request_pass
 from app.core.web.routes import Router
 from tests.core.plugin import caller_of, with_changes
 
@@ -102,6 +104,33 @@ async def test_production_insists_on_https(settings: Settings) -> None:
     async with caller_of(build(settings, environment="production")) as caller:
         answer = await caller.get("/health")
     assert "max-age" in answer.headers["strict-transport-security"]
+
+
+async def test_an_answer_in_parts_counts_until_it_begins(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How long events go on is up to whoever reads them."""
+    router, now, told = APIRouter(), [0.0], list[float]()
+
+    @router.get("/events")
+    @public
+    async def events() -> StreamingResponse:
+        async def parts() -> AsyncIterator[str]:
+            for moment in (2.0, 60.0):
+                now[0] = moment
+                yield "data: 1\n\n"
+
+        return StreamingResponse(parts(), media_type="text/event-stream")
+
+    def ended(method: str, route: str, status: int, seconds: float) -> None:
+        told.append(seconds)
+
+    monkeypatch.setattr(request_pass, "perf_counter", lambda: now[0])
+    app = create_app(settings, routers=[router])
+    with request_pass.request_ended.heard_by(ended):
+        async with caller_of(app) as caller:
+            assert (await caller.get("/api/v1/events")).status_code == 200
+    assert told == [2.0]
 
 
 @pytest.mark.parametrize(("environment", "status"), [("development", 200), ("production", 404)])

@@ -35,6 +35,10 @@ class JobEndedError(Exception):
     """The job has ended itself: by `sys.exit`, or by waiting for what was cancelled."""
 
 
+class WorkersDiedError(Exception):
+    """One worker after the other has died over the job."""
+
+
 async def run(message: Message, queue: Queue, time_limit: timedelta) -> None:
     """Run a job in a context of its own: nobody is signed in there.
 
@@ -52,6 +56,24 @@ async def run(message: Message, queue: Queue, time_limit: timedelta) -> None:
         await queue.send(message)
         return
     await asyncio.create_task(_run(message, queue, time_limit), context=Context())
+
+
+async def give_up(message: Message, queue: Queue) -> None:
+    """End a job over which workers have died, as one that has failed for the last time.
+
+    Raises:
+        Exception: what is to become of the job could not be stored, so it must come again.
+    """
+    await asyncio.create_task(_give_up(message, queue), context=Context())
+
+
+async def _give_up(message: Message, queue: Queue) -> None:
+    _enter(message)
+    task = TASKS.get(message.task)
+    retries = task.retries if task else DEFAULT_RETRIES
+    last = message.model_copy(update={"attempt": max(message.attempt, retries.times + 1)})
+    outcome = await _after_failure(task, last, queue, WorkersDiedError("its workers have died"))
+    finished(message.task, outcome, 0.0)
 
 
 async def _run(message: Message, queue: Queue, time_limit: timedelta) -> None:

@@ -215,6 +215,16 @@ def task(
     return make if function is None else make(function)
 
 
+def longest(limit: float) -> float:
+    """Give the seconds that a job may take whose task may take longest.
+
+    Args:
+        limit: how many seconds one may take whose task does not say so.
+    """
+    own = (task.time_limit.total_seconds() for task in TASKS.values() if task.time_limit)
+    return max([limit, *own])
+
+
 def _name_of(function: Callable[..., Any]) -> str:
     return f"{function.__module__.removeprefix(_USER_PACKAGE)}.{function.__qualname__}"
 

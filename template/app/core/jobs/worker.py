@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from app.core.application import started
 from app.core.jobs.backend import BACKEND
 from app.core.jobs.finding import find_tasks
-from app.core.jobs.task import TASKS
+from app.core.jobs.task import longest
 from app.core.logging import configure_logging
 from app.core.registry import PIECES, CoreSettings
 
@@ -32,15 +32,10 @@ def work(settings: CoreSettings) -> None:
 
 def _check_limits(settings: CoreSettings) -> None:
     """Refuse to run jobs that would be given to another worker while they still run."""
-    limit = max([settings.jobs_time_limit_seconds, *_own_limits()])
+    limit = longest(settings.jobs_time_limit_seconds)
     # A half each: to wait for a free process, and to run.
     if not BACKEND.holds_on and 2 * limit >= settings.jobs_redelivery_seconds:
         raise SystemExit(
             "configuration: JOBS_REDELIVERY_SECONDS must exceed twice the time limit of every task,"
             f" the longest of which is {limit:.0f} s"
         )
-
-
-def _own_limits() -> list[float]:
-    """The time limits that tasks have of their own, in seconds."""
-    return [task.time_limit.total_seconds() for task in TASKS.values() if task.time_limit]

@@ -5,12 +5,15 @@ import asyncio
 import re
 import sys
 from contextlib import AsyncExitStack
+from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.database.layout import DATABASES
+from app.core.jobs.finding import find_tasks
+from app.core.jobs.task import longest
 from app.core.logging import configure_logging
 from app.core.registry import CoreSettings
 from app.core.settings import load_settings
@@ -20,7 +23,7 @@ from app.core.tenancy.directory import (
     delete_tenant,
     suspend_tenant,
 )
-from app.core.tenancy.models import SLUG, Tenant
+from app.core.tenancy.models import SLUG, Tenant, grave_of
 from app.core.tenancy.owned import HOME
 from app.core.tenancy.scope import across_tenants
 
@@ -60,11 +63,16 @@ async def _connected(settings: CoreSettings, options: argparse.Namespace) -> Non
     async with AsyncExitStack() as stack:
         for database in DATABASES:
             await stack.enter_async_context(database.connected(settings))
-        await run(options)
+        find_tasks()
+        await run(options, longest(settings.jobs_time_limit_seconds))
 
 
-async def run(options: argparse.Namespace) -> None:
+async def run(options: argparse.Namespace, longest_job: float) -> None:
     """Do what a command line says, on databases that are connected.
+
+    Args:
+        options: the command line, see `parse`.
+        longest_job: how many seconds a job may take.
 
     Raises:
         SystemExit: it cannot be done; one line says why.
@@ -73,11 +81,26 @@ async def run(options: argparse.Namespace) -> None:
         async with HOME.session_context() as session:
             tenant = await _do(session, options)
     if options.command == "delete" and tenant is not None:
-        # What processes still let in would store rows that nobody could remove any more.
-        sys.stdout.write(f"Deleting it in {REMEMBERED_SECONDS:.0f} s, when all know it is out\n")
-        sys.stdout.flush()
-        await asyncio.sleep(REMEMBERED_SECONDS)
-        await delete_tenant(tenant.id)
+        await _delete(tenant.id, longest_job)
+
+
+async def _delete(tenant_id: UUID, longest_job: float) -> None:
+    """Delete a tenant, and what requests and jobs that were let in before have stored since.
+
+    Nobody else could remove that any more.
+    """
+    _say(f"Deleting it in {REMEMBERED_SECONDS:.0f} s, when all know it is out")
+    await asyncio.sleep(REMEMBERED_SECONDS)
+    await delete_tenant(tenant_id)
+    _say(f"Deleted; in {longest_job:.0f} s what its last jobs may have stored goes, too")
+    _say(f"To have that done later, stop here, and delete {grave_of(tenant_id)}")
+    await asyncio.sleep(longest_job)
+    await delete_tenant(tenant_id)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 async def _do(session: AsyncSession, options: argparse.Namespace) -> Tenant | None:
@@ -88,7 +111,7 @@ async def _do(session: AsyncSession, options: argparse.Namespace) -> Tenant | No
     if options.command == "create":
         return await _create(session, options.slug, options.name)
     found: Tenant | None = await session.scalar(select(Tenant).where(Tenant.slug == options.slug))
-    if found is None or found.is_deleted:
+    if found is None or (found.is_deleted and options.command != "delete"):
         raise SystemExit(f"There is no tenant {options.slug}")
     await suspend_tenant(session, found, suspended=options.command != "resume")
     _print(found)

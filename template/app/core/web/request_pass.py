@@ -32,7 +32,10 @@ _STARTS = ("http.response.start", "websocket.http.response.start", "websocket.ac
 
 request_began: Signal[[]] = Signal()
 request_ended: Signal[[str, str, int, float]] = Signal()
-"""Told of each HTTP request: its method, the template of its route, the status, the seconds."""
+"""Told of each HTTP request: its method, the template of its route, the status, the seconds.
+
+An answer that comes in parts counts until it begins: how long it goes on is up to whoever reads it.
+"""
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -92,7 +95,7 @@ class RequestPass:
             return
 
         started = perf_counter()
-        status = _CLIENT_CLOSED
+        began, status = 0.0, _CLIENT_CLOSED
         path: str = scope["path"]
         request_id, trace, until = _told(scope)
         headers = self.docs_headers if path in self.docs_paths else self.api_headers
@@ -107,7 +110,7 @@ class RequestPass:
         client_token = context.client.set(client)
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status
+            nonlocal began, status
             if message["type"] == "websocket.close" and status == _CLIENT_CLOSED:
                 status = _REFUSED
             if message["type"] in _STARTS:
@@ -117,6 +120,8 @@ class RequestPass:
                 # Whatever an answer says itself stands.
                 own = [(name, value) for name, value in headers if name not in names]
                 message["headers"] = [*given, (b"x-request-id", request_id), *own]
+            elif not began and message.get("more_body"):
+                began = perf_counter()
             await send(message)
 
         told = path not in self.probe_paths
@@ -126,11 +131,11 @@ class RequestPass:
         try:
             await self.app(scope, receive, send_with_headers)
         finally:
-            seconds = perf_counter() - started
+            ended = perf_counter()
             method: str = scope.get("method", "WEBSOCKET")
             route = route_template(scope)
             if measured:
-                request_ended(method, route, _blamed(status), seconds)
+                request_ended(method, route, _blamed(status), (began or ended) - started)
             if told:
                 log.info(
                     "request",
@@ -138,7 +143,7 @@ class RequestPass:
                     path=path[:LONGEST_PATH],
                     route=route,
                     status=status,
-                    duration_ms=round(seconds * 1000, 2),
+                    duration_ms=round((ended - started) * 1000, 2),
                     client=client,
                 )
             context.client.reset(client_token)

@@ -42,7 +42,7 @@ export function refreshing(
         return withCookies(request, handle, tokenCookies({ refresh: token, ...outcome }));
       }
       // A provider that knows no "elsewhere" refuses what another server has just swapped.
-      if (!request.cookies.has(cookieName(REFUSED)) && request.method === "GET") {
+      if (!request.cookies.has(cookieName(REFUSED))) {
         const response = await comeBack(request);
         response.cookies.set(cookieOf(REFUSED, "1", REFUSED_SECONDS));
         return response;
@@ -56,7 +56,7 @@ export function refreshing(
   };
 }
 
-/** Has the browser ask again, with the cookies that another answer has brought it meanwhile. */
+/** Has the browser ask again, a form too, with the cookies that another answer has brought it. */
 async function comeBack(request: NextRequest): Promise<NextResponse> {
   await new Promise((resolve) => setTimeout(resolve, ELSEWHERE_MS));
   return NextResponse.redirect(request.nextUrl, 307);

@@ -61,13 +61,17 @@ test("a request that was underway meanwhile gets the same tokens, a later one do
   expect(refresh).toHaveBeenCalledTimes(2);
 });
 
-test("a token that is refused may have been swapped by another server", async () => {
-  const pending = refreshing(answering("refused"))(page)(request("refresh_token=raced"));
-  await vi.advanceTimersByTimeAsync(1_000);
-  const response = await pending;
-  expect(response.status).toBe(307);
-  expect(response.headers.getSetCookie()).toEqual([expect.stringContaining("refused=1")]);
-});
+test.each(["GET", "POST"])(
+  "what is refused may have been swapped elsewhere: %s",
+  async (method) => {
+    const raced = new NextRequest(request("refresh_token=raced"), { method });
+    const pending = refreshing(answering("refused"))(page)(raced);
+    await vi.advanceTimersByTimeAsync(1_000);
+    const response = await pending;
+    expect(response.status).toBe(307);
+    expect(response.headers.getSetCookie()).toEqual([expect.stringContaining("refused=1")]);
+  },
+);
 
 test("a token that is refused twice signs out", async () => {
   const cookies = "refresh_token=old; refused=1";

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 from arq import Retry
+from arq.constants import job_key_prefix
 from arq.worker import func
 
 from app.config import Settings
@@ -105,6 +106,17 @@ async def working(perform: Any) -> AsyncIterator[PatientWorker]:
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running
+
+
+async def test_a_full_redis_takes_no_job_away(settings: Settings, redis_url: str) -> None:
+    """It takes what would end by itself (`volatile-lru`)."""
+    changed = leading_to(settings, redis_url, f"test:{uuid4().hex[:12]}")
+    async with link.established(changed):
+        for due in (None, datetime.now(UTC) + timedelta(hours=1)):
+            message = Message(id=uuid4().hex, task="late", arguments={}, not_before=due)
+            await ArqQueue(changed).send(message)
+            name = f"{job_key_prefix}{key(message.id, str(message.attempt))}"
+            assert await link.ask(lambda redis, name=name: redis.ttl(name)) == -1
 
 
 async def test_that_there_is_no_worker_is_told(settings: Settings, redis_url: str) -> None:

@@ -1,6 +1,9 @@
 """What the service does besides Celery."""
 
-from contextlib import nullcontext, suppress
+import asyncio
+from asyncio import StreamReader, StreamWriter, open_connection
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -12,6 +15,7 @@ import pytest
 from celery.beat import ScheduleEntry
 from celery.exceptions import OperationalError
 from redis import Redis
+from sqlalchemy import make_url
 
 from app.config import Settings
 from app.core.jobs import task
@@ -26,7 +30,7 @@ from app.core.jobs.task import TASKS
 from app.core.jobs.worker import work
 from app.core.redis import RedisAwayError, link
 from tests.core.jobs.failing import FAILURES
-from tests.core.jobs.test_worker import PATIENCE, Workers
+from tests.core.jobs.test_worker import PATIENCE, Workers, until
 from tests.core.migrating import as_environment
 from tests.core.plugin import Addresses, with_changes
 from tests.core.ports import free_port
@@ -173,6 +177,70 @@ async def test_a_process_that_does_not_start_is_replaced(
     said = [line for line in worker.lines() if line["event"] == "worker process does not start"]
     reasons = {line["exception"].splitlines()[-1] for line in said}
     assert reasons == {"ValueError: the first cannot start", "RuntimeError: nor can the other one"}
+
+
+async def test_a_worker_outlives_a_redis_that_is_gone_without_a_word(
+    settings: Settings, redis_url: str, own_databases: Addresses, tmp_path: Path
+) -> None:
+    """As when its machine has lost its power: nobody closes the connections, or answers on them."""
+    async with silencing(redis_url) as (url, silence):
+        variables = variables_of(own_databases, url, tmp_path)
+        variables |= {"JOBS_REDELIVERY_SECONDS": "9", "JOBS_TIME_LIMIT_SECONDS": "4"}
+        workers = Workers(variables, tmp_path)
+        workers.start()
+        [worker] = workers.running
+        changed = leading_to(settings, redis_url, variables["REDIS_KEY_PREFIX"])
+
+        async def give(name: str) -> None:
+            """Give it a job that nobody knows, and wait until it says so."""
+            await CeleryQueue(changed).send(Message(id=name, task="nobody's", arguments={}))
+
+            async def taken() -> bool:
+                return name in {line.get("job_id") for line in worker.lines()}
+
+            await until(taken)
+
+        try:
+            async with link.established(changed):
+                await give("before")
+                silence()
+                await give("after")
+        finally:
+            workers.kill(worker.process.pid)
+
+
+@asynccontextmanager
+async def silencing(url: str) -> AsyncIterator[tuple[str, Callable[[], None]]]:
+    """Stand before a Redis: its address then, and what makes all connections so far fall silent."""
+    parts, open_now, silent = make_url(url), set[StreamWriter](), set[StreamWriter]()
+
+    async def pass_on(reader: StreamReader, writer: StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                if writer not in silent:
+                    writer.write(data)
+                    await writer.drain()
+
+    async def connect(reader: StreamReader, writer: StreamWriter) -> None:
+        answers, questions = await open_connection(parts.host, parts.port)
+        both = {writer, questions}
+        open_now.update(both)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(pass_on(reader, questions))
+                group.create_task(pass_on(answers, writer))
+        finally:
+            for each in both:
+                each.close()
+
+    server = await asyncio.start_server(connect, "127.0.0.1", 0)
+    own = parts.set(host="127.0.0.1", port=server.sockets[0].getsockname()[1])
+    try:
+        yield own.render_as_string(hide_password=False), lambda: silent.update(open_now)
+    finally:
+        server.close()
+        for each in open_now:
+            each.close()
 
 
 def test_a_job_has_time_to_be_begun_and_to_run(settings: Settings) -> None:

@@ -25,6 +25,7 @@ from app.core.jobs.backends.taskiq_worker import (
     _Receiver,
 )
 from app.core.jobs.message import Message
+from app.core.jobs.running import finished
 from app.core.redis import RedisAwayError, link
 from tests.core.redis.conftest import leading_to
 from tests.core.redis.servers import own_cluster
@@ -90,9 +91,16 @@ async def test_a_job_that_ends_its_workers_is_given_up(
 ) -> None:
     await queue.send(JOB)
     assert len(await broker._read_new()) == 1
-    taken = [len(await broker._take_over()) for _ in range(MOST_WORKERS)]
+    told: list[tuple[str, str]] = []
+
+    def listen(task: str, outcome: str, _: float) -> None:
+        told.append((task, outcome))
+
+    with finished.heard_by(listen):
+        taken = [len(await broker._take_over()) for _ in range(MOST_WORKERS)]
     assert taken == [1] * (MOST_WORKERS - 1) + [0]
     assert await length(broker) == 0
+    assert told == [(JOB.task, "given_up")]
 
 
 async def test_a_job_whose_end_cannot_be_stored_comes_again_and_again(
@@ -133,9 +141,9 @@ async def test_a_job_that_was_done_meanwhile_is_not_taken_over(
     queue: TaskiqQueue, broker: StreamBroker
 ) -> None:
     await queue.send(JOB)
-    [(identifier, _)] = await broker._read_new()
+    [(identifier, content)] = await broker._read_new()
     await Delivery(broker, identifier)()
-    assert await broker._gave_up(identifier)
+    assert await broker._gave_up(identifier, content)
 
 
 async def test_a_worker_joins_when_redis_lets_it(queue: TaskiqQueue, broker: StreamBroker) -> None:

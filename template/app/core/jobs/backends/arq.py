@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 from arq import ArqRedis, Retry
-from arq.constants import in_progress_key_prefix
+from arq.constants import in_progress_key_prefix, job_key_prefix
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
@@ -78,11 +78,15 @@ class ArqQueue:
         """
         identifier = key(message.id, str(message.attempt))
         content, time = message.model_dump(mode="json"), message.not_before
-        await link.ask(
-            lambda redis: _speaking_arq(redis).enqueue_job(
+
+        async def put(redis: Client) -> None:
+            await _speaking_arq(redis).enqueue_job(
                 RUN, content, _job_id=identifier, _defer_until=time
             )
-        )
+            # arq has it end by itself, one day, and a Redis that is full takes away what does.
+            await redis.persist(f"{job_key_prefix}{identifier}")
+
+        await link.ask(put)
 
     async def look(self) -> Mapping[str, Any]:
         """Count jobs and workers.

@@ -51,6 +51,8 @@ RUN = "run"
 """The one task that Celery knows; which of ours is meant stands in the message."""
 QUEUE = "celery"
 START_SECONDS = 60.0
+PATIENCE_SECONDS = 5.0
+HEALTH_CHECK_SECONDS = 5
 PAUSE_SECONDS = 1.0
 BEAT_LOOK_SECONDS = 5.0
 REPLACED_AFTER_SECONDS = 5.0
@@ -267,7 +269,14 @@ class Process:
 
 
 def _work(settings: "CoreSettings", start: Start) -> None:
-    celery = make_celery(settings)
+    # Without these, a Redis that is gone without a word holds up the worker and its beat for good.
+    celery = make_celery(
+        settings,
+        socket_timeout=PATIENCE_SECONDS,
+        socket_connect_timeout=PATIENCE_SECONDS,
+        socket_keepalive=True,
+        health_check_interval=HEALTH_CHECK_SECONDS,
+    )
     process = Process(settings, start)
     celery.task(name=RUN)(process.perform)
     celery.conf.beat_schedule = {

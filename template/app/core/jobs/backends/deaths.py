@@ -3,16 +3,12 @@
 from contextlib import suppress
 from datetime import timedelta
 
-import structlog
-
 from app.core.jobs.backends.base import Queue
 from app.core.jobs.backends.redis import key
 from app.core.jobs.message import Message
-from app.core.jobs.running import finished, run
+from app.core.jobs.running import give_up, run
 from app.core.redis import RedisAwayError, link
 from app.core.redis.connection import Client
-
-log = structlog.get_logger(logger_name="app.jobs")
 
 MOST_WORKERS = 5
 """How many workers may die over a job."""
@@ -26,8 +22,7 @@ async def run_counted(message: Message, queue: Queue, time_limit: timedelta) -> 
         Exception: what is to become of the job could not be stored, so it must come again.
     """
     if await begin(message) > MOST_WORKERS:
-        log.error("job given up: its workers have died", job=message.task, job_id=message.id)
-        finished(message.task, "given_up", 0.0)
+        await give_up(message, queue)
         return
     try:
         await run(message, queue, time_limit)

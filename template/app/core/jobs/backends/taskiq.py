@@ -82,6 +82,19 @@ def _as_taskiq_reads_it(message: Message) -> bytes:
     return json.dumps(written).encode()
 
 
+def read(written: bytes) -> Message:
+    """Read what taskiq reads.
+
+    Raises:
+        ValueError: nobody here has written it.
+    """
+    try:
+        [content] = json.loads(written)["args"]
+    except (KeyError, TypeError) as error:
+        raise ValueError("no job of this service") from error
+    return Message.model_validate(content)
+
+
 @asynccontextmanager
 async def _connected(settings: "CoreSettings") -> AsyncIterator[Queue]:
     if settings.parsed_redis_address is None:

@@ -25,11 +25,11 @@ from taskiq.receiver import Receiver
 from app.core.jobs.attendance import going_on, keep_time, relay
 from app.core.jobs.backends.base import Start
 from app.core.jobs.backends.life import alive
-from app.core.jobs.backends.taskiq import GROUP, RUN, TaskiqQueue
+from app.core.jobs.backends.taskiq import GROUP, RUN, TaskiqQueue, read
 from app.core.jobs.message import Message
 from app.core.jobs.port import current_queue
-from app.core.jobs.running import finished, run
-from app.core.redis.asking import AWAY
+from app.core.jobs.running import finished, give_up, run
+from app.core.redis.asking import AWAY, RedisAwayError
 from app.core.redis.connection import Client, connected
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ BLOCK_SECONDS = 0.5
 MOST_WORKERS = 5
 """How many workers may die over a job."""
 UNKNOWN = "unknown"
-"""Stands for the task of such a job: to read it may be what ends workers."""
+"""Stands for the task of such a job that cannot be read."""
 _FORGOTTEN_SECONDS = 86_400
 _MOVED_AT_ONCE = 100
 
@@ -94,6 +94,7 @@ class StreamBroker(AsyncBroker):
 
     def __init__(self, queue: TaskiqQueue, client: Client, silence: float) -> None:
         super().__init__()
+        self.queue = queue
         self.stream, self.delayed = queue.stream, queue.delayed
         self.client = client
         self.silence = silence
@@ -116,7 +117,7 @@ class StreamBroker(AsyncBroker):
         while True:
             try:
                 found = [*await self._read_new(), *await self._take_over()]
-            except AWAY as error:
+            except (RedisAwayError, *AWAY) as error:
                 log.warning("no jobs: redis does not answer", reason=type(error).__name__)
                 await asyncio.sleep(1)
                 await self._join()
@@ -182,9 +183,9 @@ class StreamBroker(AsyncBroker):
             self.stream, GROUP, self.consumer, silence, start_id=self._next_look, count=1
         )
         self._next_look = found[0]
-        return [each for each in found[1] if not await self._gave_up(each[0])]
+        return [each for each in found[1] if not await self._gave_up(*each)]
 
-    async def _gave_up(self, identifier: bytes) -> bool:
+    async def _gave_up(self, identifier: bytes, content: dict[bytes, bytes]) -> bool:
         """Give up a job that has ended one worker after the other."""
         states = await self.client.xpending_range(
             self.stream, GROUP, min=identifier, max=identifier, count=1
@@ -193,8 +194,13 @@ class StreamBroker(AsyncBroker):
             return True  # whoever had it was not dead, and has done it meanwhile
         if states[0]["times_delivered"] <= MOST_WORKERS:
             return False
-        log.error("job given up: its workers have died", stream_id=identifier.decode())
-        finished(UNKNOWN, "given_up", 0.0)
+        try:
+            message = read(content[b"data"])
+        except ValueError:
+            log.exception("job given up: its workers have died", stream_id=identifier.decode())
+            finished(UNKNOWN, "given_up", 0.0)
+        else:
+            await give_up(message, self.queue)
         await Delivery(self, identifier)()
         return True
 
