@@ -59,6 +59,7 @@ SERVICES: Mapping[str, Answers] = {
         "database": "sqlite",
         "databases": "dual",
         "auth": "local",
+        "vault": True,
         "redis": True,
         "worker": "arq",
         "monitoring": True,
