@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -182,7 +182,7 @@ async def test_a_process_that_does_not_start_is_replaced(
 async def test_a_worker_outlives_a_redis_that_is_gone_without_a_word(
     settings: Settings, redis_url: str, own_databases: Addresses, tmp_path: Path
 ) -> None:
-    """As when its machine has lost its power: nobody closes the connections, or answers on them."""
+    """As when its machine has lost its power, and another one takes its place."""
     async with silencing(redis_url) as (url, silence):
         variables = variables_of(own_databases, url, tmp_path)
         variables |= {"JOBS_REDELIVERY_SECONDS": "9", "JOBS_TIME_LIMIT_SECONDS": "4"}
@@ -211,36 +211,44 @@ async def test_a_worker_outlives_a_redis_that_is_gone_without_a_word(
 
 @asynccontextmanager
 async def silencing(url: str) -> AsyncIterator[tuple[str, Callable[[], None]]]:
-    """Stand before a Redis: its address then, and what makes all connections so far fall silent."""
-    parts, open_now, silent = make_url(url), set[StreamWriter](), set[StreamWriter]()
+    """Stand before a Redis: its address then, and what makes all connections so far fall silent.
+
+    They stay open for whoever asks; Redis itself has lost them, and what waited on them.
+    """
+    parts, passing = make_url(url), set[asyncio.Task[object]]()
+    callers, questions_now = set[StreamWriter](), set[StreamWriter]()
+
+    def silence() -> None:
+        for each in questions_now:
+            each.close()
+        questions_now.clear()
 
     async def pass_on(reader: StreamReader, writer: StreamWriter) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
-                if writer not in silent:
+                if not writer.is_closing():
                     writer.write(data)
                     await writer.drain()
 
     async def connect(reader: StreamReader, writer: StreamWriter) -> None:
         answers, questions = await open_connection(parts.host, parts.port)
-        both = {writer, questions}
-        open_now.update(both)
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(pass_on(reader, questions))
-                group.create_task(pass_on(answers, writer))
-        finally:
-            for each in both:
-                each.close()
+        callers.add(writer)
+        questions_now.add(questions)
+        answering = asyncio.create_task(pass_on(answers, writer))
+        passing.update({answering, cast("asyncio.Task[object]", asyncio.current_task())})
+        await pass_on(reader, questions)
+        questions.close()
 
     server = await asyncio.start_server(connect, "127.0.0.1", 0)
     own = parts.set(host="127.0.0.1", port=server.sockets[0].getsockname()[1])
     try:
-        yield own.render_as_string(hide_password=False), lambda: silent.update(open_now)
+        yield own.render_as_string(hide_password=False), silence
     finally:
         server.close()
-        for each in open_now:
+        silence()
+        for each in callers:
             each.close()
+        await asyncio.gather(*passing)
 
 
 def test_a_job_has_time_to_be_begun_and_to_run(settings: Settings) -> None:
