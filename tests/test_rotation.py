@@ -23,7 +23,7 @@ EMAIL = "ada@example.com"
 PASSWORD = "a passphrase nobody knows"  # noqa: S105
 PEOPLE = 4
 REFRESH_SECONDS = 1
-ROUND_SECONDS = 0.4
+ROUND_SECONDS = 1.0
 """How long each pauses between its questions; the key changes after minutes of them."""
 
 
