@@ -215,7 +215,7 @@ def task(
     return make if function is None else make(function)
 
 
-def longest(limit: float) -> float:
+def longest_limit(limit: float) -> float:
     """Give the seconds that a job may take whose task may take longest.
 
     Args:

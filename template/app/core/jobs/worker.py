@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from app.core.application import started
 from app.core.jobs.backend import BACKEND
 from app.core.jobs.finding import find_tasks
-from app.core.jobs.task import longest
+from app.core.jobs.task import longest_limit
 from app.core.logging import configure_logging
 from app.core.registry import PIECES, CoreSettings
 
@@ -32,7 +32,7 @@ def work(settings: CoreSettings) -> None:
 
 def _check_limits(settings: CoreSettings) -> None:
     """Refuse to run jobs that would be given to another worker while they still run."""
-    limit = longest(settings.jobs_time_limit_seconds)
+    limit = longest_limit(settings.jobs_time_limit_seconds)
     # A half each: to wait for a free process, and to run.
     if not BACKEND.holds_on and 2 * limit >= settings.jobs_redelivery_seconds:
         raise SystemExit(

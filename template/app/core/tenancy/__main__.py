@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.database.layout import DATABASES
 from app.core.jobs.finding import find_tasks
-from app.core.jobs.task import longest
+from app.core.jobs.task import longest_limit
 from app.core.logging import configure_logging
 from app.core.registry import CoreSettings
 from app.core.settings import load_settings
@@ -64,7 +64,7 @@ async def _connected(settings: CoreSettings, options: argparse.Namespace) -> Non
         for database in DATABASES:
             await stack.enter_async_context(database.connected(settings))
         find_tasks()
-        await run(options, longest(settings.jobs_time_limit_seconds))
+        await run(options, longest_limit(settings.jobs_time_limit_seconds))
 
 
 async def run(options: argparse.Namespace, longest_job: float) -> None:
