@@ -477,7 +477,8 @@ def read_by_compose(files: Mapping[str, bytes]) -> dict[str, str]:
 def compose_faults(files: Mapping[str, bytes]) -> Iterator[str]:
     """Say which variables of Compose are listed nowhere, twice, in vain or with other defaults."""
     read = read_by_compose(files)
-    of_the_service = set(re.findall(r"^#? ?(\w+)=", files[".env.example"].decode(), re.MULTILINE))
+    example = files[".env.example"].decode()
+    of_the_service = set(re.findall(r"^#? ?(\w+)=", example, re.MULTILINE))
     rows = re.findall(
         r"^\| `(\w+)` \| (?:`(.*?)` )?\| \S", files[CONTAINERS].decode(), re.MULTILINE
     )
@@ -488,6 +489,9 @@ def compose_faults(files: Mapping[str, bytes]) -> Iterator[str]:
             yield f"{name} is {read[name]}, not {default}"
     for name in read.keys() - of_the_service - {name for name, _ in rows}:
         yield f"{name} is listed nowhere"
+    for name, value in re.findall(r"^(\w+)=(.+)$", example, re.MULTILINE):
+        if read.get(name, value) != value:
+            yield f"{name} is {value}, not {read[name]}, where .env.example was copied"
     if len(rows) != len(dict(rows)):
         yield f"something is listed twice in {CONTAINERS}"
 
@@ -515,6 +519,7 @@ def test_every_variable_of_compose_is_listed() -> None:
         (CONTAINERS, "| `1g` |", "| `2g` |", "MEMORY_LIMIT is 1g, not 2g"),
         ("docker/compose/service.yml", "${CPU_LIMIT:-0}", "0", "CPU_LIMIT stands in"),
         (CONTAINERS, "`MEMORY_LIMIT`", "`LOG_LEVEL`", "LOG_LEVEL stands in"),
+        (".env.example", "LOG_FORMAT=", "LOG_FORMAT=auto", "LOG_FORMAT is auto, not json"),
     ],
 )
 def test_a_variable_that_is_not_listed_is_seen(
@@ -545,10 +550,14 @@ def test_pipelines_run_the_python_that_was_chosen(ci: str) -> None:
     assert f"ARG PYTHON_VERSION={version}\n".encode() in files["docker/Dockerfile"]
     assert f"ARG PYTHON_VERSION={version}\n".encode() in files["docker/Dockerfile.dev"]
     if ci == "github":
-        steps = yaml.safe_load(files[WORKFLOW])["jobs"]["check"]["steps"]
+        workflows = [yaml.safe_load(files[path]) for path in WORKFLOWS if path in files]
+        jobs = [job for workflow in workflows for job in workflow["jobs"].values()]
         assert [
-            step["with"]["python-version"] for step in steps if "setup-python" in str(step)
-        ] == [version]
+            step["with"]["python-version"]
+            for job in jobs
+            for step in job.get("steps", ())
+            if "setup-python" in str(step)
+        ] == [version] * 3
     else:
         assert resolved("check", yaml.safe_load(files[PIPELINE]))["image"] == f"python:{version}"
 

@@ -25,6 +25,7 @@ USED_OTHERWISE = {
     "httptools": "uvicorn parses HTTP with it when it is there",
     "mypy": "make typecheck",
     "prek": "runs the hooks of .pre-commit-config.yaml",
+    "pytest-cov": "pytest --cov",
     "pytest-xdist": "pytest -n",
     "ruff": "make lint",
     "squawk-cli": "app.core.development.lint_migrations runs it",

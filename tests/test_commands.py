@@ -126,6 +126,8 @@ def test_service_passes_its_own_checks(
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert re.search(r"\d+ passed", checked.stdout)
     assert "skipped" not in checked.stdout
+    measured = make(target, machine, "test", "ARGS=--cov -k health")
+    assert re.search(r"^TOTAL .+%$", measured.stdout, re.MULTILINE), measured.stdout
 
 
 @pytest.mark.parametrize(

@@ -357,7 +357,7 @@ def backup(stack: Stack, *arguments: str) -> None:
 
 @contextmanager
 def with_vault(stack: Stack) -> Iterator[None]:
-    """Start a Vault and seed it, if the service has one."""
+    """Have a Vault start with the rest, as is told, if the service has one."""
     if not stack.answers["vault"]:
         yield
         return
@@ -366,9 +366,6 @@ def with_vault(stack: Stack) -> Iterator[None]:
         _, _, rest = told.partition("## Vault\n")
         variables = rest.partition("```ini\n")[2].partition("```")[0]
         (stack.directory / ".env").write_text(variables, "utf-8")
-        stack.compose("up", "--wait", f"--wait-timeout={PATIENCE:.0f}", "vault")
-        address = f"http://127.0.0.1:{stack.answers['ports']['vault']}"
-        python(stack.directory, "-m", "app.core.development.vault", VAULT_ADDR=address)
         yield
 
 

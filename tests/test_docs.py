@@ -92,9 +92,11 @@ KNOWN = (
     Command(r"make frontend-e2e", USED, '"make", "frontend-e2e"'),
     Command(r"make (up|down)", KEEPS, 'stack.compose("up", "--wait"'),
     Command(r"make (backup|restore from=\S+)", KEEPS, '"app.core.backup", *arguments'),
+    # The lines of `.env` that the same test takes from docker/README.md name the profile.
+    Command(r"docker compose --profile vault up --detach --wait vault", KEEPS, "with_vault(stack)"),
     Command(
-        r"docker compose --profile vault up --detach --wait vault|make vault-seed",
-        KEEPS,
+        r"make vault-seed",
+        "template/tests/core/vault/test_policies.py::test_development_secrets_are_written_once",
         '"app.core.development.vault"',
     ),
     Command(
@@ -118,8 +120,11 @@ KNOWN = (
     Command(
         r"make rotate-master-key", f"{ENCRYPTION}/test_command.py::test_the_command", '["rotate"]'
     ),
-    # The container `worker` is what `make worker` runs.
-    Command(r"make worker", KEEPS, '["worker"] if stack.answers["worker"] != "none"'),
+    Command(
+        r"make worker",
+        "tests/test_workers.py::test_a_worker_beside_make_dev_runs_its_jobs",
+        '"make", "worker"',
+    ),
     Command(
         r'make tenants ARGS="create [^"]+"',
         "template/tests/core/test_tenancy.py::test_a_tenant_is_made_while_developing",

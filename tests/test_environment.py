@@ -169,7 +169,8 @@ def containers(files: Tree) -> dict[str, str]:
     given: dict[str, str] = {}
     for path in filter(COMPOSE.fullmatch, files):
         for container in (yaml.safe_load(files[path]).get("services") or {}).values():
-            if str(container.get("image", slug)).partition(":")[0] == slug:
+            own = str(container.get("image", slug)).partition(":")[0] == slug
+            if own and "profiles" not in container:
                 given |= container.get("environment") or {}
     return {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for name, value in given.items()}
 

@@ -301,7 +301,9 @@ def documents_itself_in_development(
         rendered.python("-m", "app.core.migrate", **addresses)
         server.wait_until("/ready")
         document = server.get("/openapi.json").json()
-        assert document["info"]["title"] == rendered.service.answers["project_name"]
+        answers = rendered.service.answers
+        assert document["info"]["title"] == answers["project_name"]
+        assert document["info"]["description"] == answers["description"]
         for method, path, operation in operations_of(document):
             # Whatever the document calls closed answers 401 to strangers, and nothing else does.
             answer = httpx2.request(method, f"{server.url}{path}", timeout=10)

@@ -1,5 +1,6 @@
-"""Processes that die with jobs in their hands."""
+"""Processes that run jobs: beside `make dev`, and that die with jobs in their hands."""
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +14,13 @@ from tests.support.render import Renderer
 from tests.support.runs import (
     database_server,
     environment,
+    free_port,
     new_databases,
     python,
     redis_program,
     redis_server,
     running,
+    with_own_programs,
 )
 from tests.support.template import Template
 
@@ -114,3 +117,25 @@ def test_the_outbox_loses_nothing_and_does_nothing_twice(
         said = python(tmp_path, "-c", COUNT, str(TRIES), **variables)
     assert said.splitlines()[-1] == f"{TRIES} {TRIES}"
     figure(f"killed between commit and publish {TRIES} times: {TRIES} jobs done, each once")
+
+
+def test_a_worker_beside_make_dev_runs_its_jobs() -> None:
+    """With the address of Redis and nothing else, as the README of a service says."""
+    if redis_program() is None:
+        pytest.skip("no redis-server program")
+    renderer = Renderer(Template())
+    answers = Resolver(renderer.template).resolve({**ANSWERS, "database": "postgresql"})
+    # Not below pytest's own directory: PostgreSQL runs as another user when we are root.
+    with TemporaryDirectory(prefix="groundwork-") as place, redis_server() as redis:
+        service = with_own_programs(renderer.write(renderer.tree(answers), Path(place, "service")))
+        port = free_port()
+        variables = environment(REDIS_URL=f"redis://127.0.0.1:{redis}/0", PORT=str(port))
+        with running(["make", "dev", f"PORT={port}"], service, port, variables) as development:
+            development.wait_until("/ready")
+            jobs = development.get("/ready").json()["components"]["jobs"]
+            assert jobs["status"] == "degraded"  # there is no worker yet
+            with running(["make", "worker"], service, 0, variables) as worker:
+                development.wait_until_all_are_up(["jobs"])
+                worker.stop(signal.SIGINT, group=True)
+            development.stop(signal.SIGINT, group=True)
+    assert not [line for line in worker.output if "Traceback" in line]

@@ -37,7 +37,7 @@ TEXTS: Mapping[str, tuple[Any, ...]] = {
         DEFAULT,
         "",
         "- *all*: @home, ~",
-        "It's #1: 100% naïve & 'quoted' [docs] \u2713",
+        f"It's #1: 100% naïve & 'quoted' [docs] \u2713, {', '.join(['and so on'] * 9)}",
     ),
     "author_name": (DEFAULT, "O", "@me", "Zoë O'Neill & Sons: #1"),
     "author_email": (DEFAULT, "a@b", "0@1.e2", "first.last+tag@sub.example.co.uk"),

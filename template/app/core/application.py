@@ -49,6 +49,7 @@ def create_app(
         log.warning("production will refuse to start", problem=problem)
     app = FastAPI(
         title=settings.project_name,
+        description=settings.project_description,
         version=settings.app_version,
         openapi_url="/openapi.json" if settings.serves_docs else None,
         redoc_url=None,

@@ -100,6 +100,9 @@ class AppSettings(BaseSettings):
     )
 
     project_name: str = Field("Service", description="Title of the API")
+    project_description: str = Field(
+        "", description="What the documentation of the API begins with, in Markdown"
+    )
     app_version: str = Field("0.1.0", description="Version that the reports name")
     environment: Environment = Field(
         "development", description="development, test, staging or production"

@@ -16,7 +16,8 @@ from tests.core.without_servers import WITHOUT_SERVERS
 SECRET = bytes(range(16)).hex()
 VARIABLES = [database.variable for database in DATABASES]
 REQUIRED = [name for name, field in Settings.model_fields.items() if field.is_required()]
-NOT_COMPARED = {*REQUIRED, "project_name"}  # its default is the owner's, in app/config.py
+NOT_COMPARED = {*REQUIRED, "project_name", "project_description"}
+"""Their defaults are the owner's, in app/config.py."""
 VARIABLE = re.compile(r"^(?:# )?([A-Z][A-Z0-9_]+)=(.*)$", re.MULTILINE)
 
 

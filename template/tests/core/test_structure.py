@@ -131,9 +131,9 @@ async def test_operation_ids_are_unique(app: FastAPI) -> None:
 
 
 async def test_the_document_says_what_it_describes(settings: Settings) -> None:
-    changed = with_changes(settings, project_name="Some name", app_version="7.8.9")
-    described = create_app(changed).openapi()["info"]
-    assert (described["title"], described["version"]) == ("Some name", "7.8.9")
+    said = {"project_name": "Some name", "project_description": "*Some*", "app_version": "7.8.9"}
+    described = create_app(with_changes(settings, **said)).openapi()["info"]
+    assert described == {"title": "Some name", "description": "*Some*", "version": "7.8.9"}
 
 
 async def test_every_operation_names_its_problems(app: FastAPI) -> None:
