@@ -14,8 +14,10 @@ from pydantic import SecretStr
 from app.config import Settings
 from app.core.application import create_app
 from app.core.auth.local.keys import KeyPair, OwnKeys, read_secrets
+from app.core.auth.tokens import LEEWAY_SECONDS
 from app.core.secrets import secrets
 from app.core.settings import DEVELOPMENT_SECRET
+from tests.core.clock import Clock
 from tests.core.issuing.base import Issuer, bearer
 from tests.core.local.people import AUTH
 from tests.core.plugin import caller_of, with_changes
@@ -38,6 +40,11 @@ def token(settings: Settings) -> str:
 async def accepts(settings: Settings, given: str) -> bool:
     async with caller_of(create_app(settings), headers=bearer(given)) as caller:
         return (await caller.get(f"{AUTH}/me")).status_code == 200
+
+
+async def published(app: FastAPI) -> list[str]:
+    async with caller_of(app, headers={}) as caller:
+        return [each["kid"] for each in (await caller.get(JWKS)).json()["keys"]]
 
 
 def test_a_secret_always_gives_the_same_key() -> None:
@@ -117,31 +124,58 @@ async def test_a_rotation_under_load_fails_no_request(settings: Settings) -> Non
 
 async def test_the_next_key_is_published_before_it_signs(settings: Settings) -> None:
     coming = with_secrets(settings, current=NOW, next=NEXT)
-    async with caller_of(create_app(coming), headers={}) as caller:
-        published = [each["kid"] for each in (await caller.get(JWKS)).json()["keys"]]
-    assert published == [KeyPair(NOW).id, KeyPair(NEXT).id]
-    assert jwt.get_unverified_header(token(coming))["kid"] == published[0]
+    assert await published(create_app(coming)) == [KeyPair(NOW).id, KeyPair(NEXT).id]
+    assert jwt.get_unverified_header(token(coming))["kid"] == KeyPair(NOW).id
 
 
 async def test_keys_from_a_store_are_taken_up_while_running(app: FastAPI) -> None:
-    async def published() -> list[str]:
-        async with caller_of(app, headers={}) as caller:
-            return [each["kid"] for each in (await caller.get(JWKS)).json()["keys"]]
-
-    (before,) = await published()
+    (before,) = await published(app)
     try:
         secrets.take_up({"JWT_SECRET_NEXT": SecretStr(NEXT)})
-        assert await published() == [before, KeyPair(NEXT).id]
-        # What has signed until then is accepted until there is another key before it.
+        assert await published(app) == [before, KeyPair(NEXT).id]
+        # What has signed until then is accepted for as long as its tokens may be out.
         secrets.take_up({"JWT_SECRET": SecretStr(NEXT)})
-        assert await published() == [KeyPair(NEXT).id, before]
+        assert await published(app) == [KeyPair(NEXT).id, before]
         secrets.take_up({"JWT_SECRET": SecretStr(NOW), "JWT_SECRET_PREVIOUS": SecretStr(NEXT)})
-        assert await published() == [KeyPair(NOW).id, KeyPair(NEXT).id]
+        assert await published(app) == [KeyPair(NOW).id, KeyPair(NEXT).id, before]
         secrets.take_up({"JWT_SECRET": SecretStr(NOW), "JWT_SECRET_NEXT": SecretStr(NOW)})
-        assert await published() == [KeyPair(NOW).id, before]
+        assert await published(app) == [KeyPair(NOW).id, before]
     finally:
         secrets.take_up({})
-    assert await published() == [before]
+    assert await published(app) == [before]
+
+
+async def test_the_key_before_the_first_of_a_store_ends_with_its_tokens(
+    app: FastAPI, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr("app.core.auth.local.keys.time", clock)
+    (before,) = await published(app)
+    try:
+        secrets.take_up({"JWT_SECRET": SecretStr(NOW), "JWT_SECRET_PREVIOUS": SecretStr(OLD)})
+        clock.now += settings.auth_access_token_seconds + LEEWAY_SECONDS - 0.1
+        assert await published(app) == [KeyPair(NOW).id, KeyPair(OLD).id, before]
+        clock.now += 0.1
+        assert await published(app) == [KeyPair(NOW).id, KeyPair(OLD).id]
+        secrets.take_up({"JWT_SECRET": SecretStr(NOW)})
+        assert await published(app) == [KeyPair(NOW).id]
+    finally:
+        secrets.take_up({})
+
+
+async def test_where_a_store_has_a_key_at_the_start_no_other_is_accepted(
+    settings: Settings,
+) -> None:
+    started = with_secrets(settings, current=NOW, previous=OLD)
+    started._from_store = frozenset({"jwt_secret", "jwt_secret_previous"})
+    forged = token(with_secrets(settings))
+    with secrets.given_by(started):
+        secrets.take_up({"JWT_SECRET": SecretStr(NOW), "JWT_SECRET_PREVIOUS": SecretStr(OLD)})
+        assert not await accepts(started, forged)
+        secrets.take_up({"JWT_SECRET": SecretStr(NOW)})
+        assert not await accepts(started, forged)
+        assert await accepts(started, token(started))
+        assert await published(create_app(started)) == [KeyPair(NOW).id]
 
 
 async def test_a_token_without_a_key_id_is_clear_only_with_one_key(settings: Settings) -> None:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from time import time
 from typing import Any
 
 import jwt
@@ -23,6 +24,7 @@ from jwt.utils import base64url_encode
 from pydantic import SecretStr
 
 from app.core.auth.local.settings import LocalSettings
+from app.core.auth.tokens import LEEWAY_SECONDS
 from app.core.secrets.port import secrets
 
 ALGORITHM = "ES256"
@@ -30,14 +32,25 @@ _CURVE = ec.SECP256R1()
 # The order of the curve's group (FIPS 186-5, 3.1 and SP 800-186, 3.2.1.3).
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
+_ends: dict[str, float] = {}
+"""When the last token ends that this process may have signed with a key made from SECRET_KEY."""
+
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What the keys are derived from."""
+    """What the keys are derived from.
+
+    Attributes:
+        current: signs.
+        previous: signed before.
+        next: is going to sign.
+        first: signed in this process until a store had a current one.
+    """
 
     current: str
     previous: str | None = None
     next: str | None = None
+    first: str | None = None
 
 
 def read_secrets(settings: LocalSettings) -> Secrets:
@@ -46,11 +59,11 @@ def read_secrets(settings: LocalSettings) -> Secrets:
     current, previous, following = (_present(settings, name) for name in names)
     derived = derive(settings.secret_key.get_secret_value(), "jwt", 32).hex()
     if current is None:
+        _ends[derived] = time() + settings.auth_access_token_seconds + LEEWAY_SECONDS
         return Secrets(derived, previous, following)
-    if previous is None and not _is_said(settings, "jwt_secret"):
-        # The store's first key logs nobody out who was signed in before there was any.
-        previous = derived
-    return Secrets(current, previous, following)
+    # The store's first key refuses nobody who was signed in before there was any.
+    running = settings.jwt_secret is None and time() < _ends.get(derived, 0)
+    return Secrets(current, previous, following, derived if running else None)
 
 
 def _is_said(settings: LocalSettings, name: str) -> bool:
@@ -117,7 +130,7 @@ class OwnKeys:
     @property
     def _all(self) -> list[KeyPair]:
         found = read_secrets(self._settings)
-        given = (found.current, found.next, found.previous)
+        given = (found.current, found.next, found.previous, found.first)
         return [_key_pair(secret) for secret in dict.fromkeys(given) if secret]
 
     @property
