@@ -1,13 +1,16 @@
 """Changing one's e-mail address."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from httpx2 import Response
+from sqlalchemy import select
 
 from app.core.auth.local import throttle
 from app.core.auth.local.directory import add_user
-from app.core.auth.local.models import HOME
+from app.core.auth.local.models import HOME, MailToken
+from app.core.auth.local.parts import count_mail
 from app.core.auth.local.passwords import Passwords, Verdict
 from app.core.auth.local.realms.realm import entered
 from app.core.database.types import utc_now
@@ -187,6 +190,30 @@ async def test_mails_to_the_old_address_are_worth_nothing_any_more(people: Peopl
     reset = await people.mailed_token(old)
     await confirm(people, tokens, await people.mailed_token(new))
     assert (await people.post("password/reset", token=reset, password=OTHER)).status_code == 400
+    async with HOME.session_context() as session:
+        left = await session.scalars(select(MailToken).where(MailToken.email == old))
+        assert left.all() == [], "not even if it becomes the address again"
+
+
+async def test_a_mail_that_was_asked_for_while_the_address_changed_is_worth_nothing(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = await people.join(), new_address()
+    tokens = await people.login(old)
+    await ask(people, tokens, new)
+    change = await people.mailed_token(new)
+
+    async def confirm_meanwhile(*given: Any) -> bool:
+        assert await confirm(people, tokens, change) == 204
+        for _ in range(2):  # what the old address is told of the change
+            await people.mailbox.next(old)
+        return await count_mail(*given)
+
+    monkeypatch.setattr("app.core.auth.local.accounts.count_mail", confirm_meanwhile)
+    await people.post("password/forgot", email=old)
+    reset = await people.mailed_token(old)
+    assert (await people.post("password/reset", token=reset, password=OTHER)).status_code == 400
+    assert await sign_in(people, new, old) == 200, "the password is the same"
 
 
 async def test_a_disabled_user_changes_nothing(people: People) -> None:

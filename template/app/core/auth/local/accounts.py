@@ -130,6 +130,9 @@ async def reset_password(
             user: User | None = await session.get(User, taken.user_id, with_for_update=True)
             if user is None or user.disabled_at is not None:
                 raise mail_tokens.not_valid()
+            # Whoever asked for it may have done so while the address changed.
+            if user.email != taken.email:
+                raise mail_tokens.not_valid()
             await _set_password(session, settings, user, password_hash)
             name = account_key(user.email)
             await throttle.forget(session, throttle.ACCOUNT, name)
