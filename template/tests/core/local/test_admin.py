@@ -11,6 +11,8 @@ from app.config import Settings
 from app.core.auth.local import admin
 from app.core.auth.local.realms.realm import entered
 from app.core.errors import ValidationFailedError
+from tests.core.local.browsing import ADA, PROVIDERS, Browser
+from tests.core.local.elsewhere import Elsewhere, Person
 from tests.core.local.people import OTHER, PASSWORD, People, new_address
 from tests.core.local.realms.realm import giving, naming, realm_of
 from tests.core.migrating import as_environment
@@ -116,6 +118,47 @@ async def test_a_disabled_user_is_out_at_once(
     await people.login(email)
     events = [line["event"] for line in audited]
     assert events.count("user.disabled") == events.count("user.enabled") == 1
+
+
+async def test_a_link_to_a_provider_is_taken_away(
+    browser: Browser,
+    people: People,
+    elsewhere: Elsewhere,
+    provider: str,
+    audited: list[dict[str, object]],
+) -> None:
+    browser.email = email = await people.join()
+    elsewhere.person = Person(1, email)
+    tokens = (await browser.sign_in(provider)).json()
+    elsewhere.person = Person(1, None)  # known by its number alone
+    assert (await browser.sign_in(provider)).status_code == 200
+    with entered(await realm_of(email)):
+        assert (await admin.show(email)).endswith(f" 2 sessions, linked with {provider}")
+        assert (
+            await admin.unlink(email, provider) == f"{email} is not linked with {provider} any more"
+        )
+        assert await admin.unlink(email, provider) == f"{email} is not linked with {provider}"
+        assert (await admin.show(email)).endswith(" 0 sessions")
+    assert (await people.refresh(tokens)).status_code == 401
+    assert (await browser.sign_in(provider)).status_code == 403
+    events = [line["event"] for line in audited if line.get("provider") == provider]
+    assert events.count("identity.unlinked") == 1
+    await people.forget_mails(email)
+
+
+async def test_only_the_link_that_is_named_is_taken_away(browser: Browser, people: People) -> None:
+    for name in PROVIDERS:
+        await browser.sign_in(name)
+    with entered(await realm_of(ADA)):
+        assert (await admin.show(ADA)).endswith(", linked with github, google")
+        await admin.unlink(ADA, "google")
+        assert (await admin.show(ADA)).endswith(", linked with github")
+
+
+async def test_a_link_is_taken_away_by_a_command(crowd: People, own_databases: Addresses) -> None:
+    email = await crowd.join()
+    done = run(own_databases, "unlink", email, "google", *giving(email))
+    assert (done.returncode, done.stdout) == (0, f"{email} is not linked with google\n")
 
 
 async def test_nobody_is_made_by_mistake(people: People) -> None:

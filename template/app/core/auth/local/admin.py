@@ -14,7 +14,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.audit import audit
 from app.core.auth.local import sessions
-from app.core.auth.local.directory import add_role, add_user, find_user, remove_role
+from app.core.auth.local.directory import (
+    add_role,
+    add_user,
+    find_user,
+    providers_of,
+    remove_identities,
+    remove_role,
+)
 from app.core.auth.local.models import HOME, User
 from app.core.auth.local.passwords import check_password, passwords
 from app.core.auth.local.realms.realm import add_argument, entered, find_given
@@ -83,14 +90,27 @@ async def enable(email: str) -> str:
     return f"{email} may sign in"
 
 
+async def unlink(email: str, provider: str) -> str:
+    """Take the sign-in through a provider from a user, and end all sessions."""
+    async with HOME.session_context() as session:
+        user = await _user(session, email)
+        if not await remove_identities(session, user.id, provider):
+            return f"{email} is not linked with {provider}"
+        await sessions.end_all(session, user.id)
+    audit("identity.unlinked", user=str(user.id), provider=provider)
+    return f"{email} is not linked with {provider} any more"
+
+
 async def show(email: str) -> str:
     """Tell of a user."""
     async with HOME.read_session_context() as session:
         user = await _user(session, email)
         roles = await sessions.roles_of(session, user.id)
         known = len(await sessions.list_of(session, user.id))
+        linked = await providers_of(session, user.id)
     state = "disabled" if user.disabled_at else "enabled"
-    return f"{email} {user.id} {state}{_as_words(roles)}, {known} sessions"
+    links = f", linked with {', '.join(linked)}" if linked else ""
+    return f"{email} {user.id} {state}{_as_words(roles)}, {known} sessions{links}"
 
 
 async def _user(session: AsyncSession, email: str) -> User:
@@ -136,6 +156,7 @@ def _parser() -> argparse.ArgumentParser:
         "revoke": "take a role from a user",
         "disable": "end all sessions of a user and let them in no more",
         "enable": "let a user in again",
+        "unlink": "end all sessions of a user and the sign-in through a provider",
         "show": "tell of a user",
     }
     for name, text in helps.items():
@@ -146,6 +167,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--role", dest="roles", type=_role, action="append", default=[])
         if name in ("grant", "revoke"):
             command.add_argument("role", type=_role)
+        if name == "unlink":
+            command.add_argument("provider", help="such as google")
     return parser
 
 
@@ -161,6 +184,8 @@ async def run(settings: CoreSettings, arguments: argparse.Namespace) -> str:
         if arguments.command in ("grant", "revoke"):
             action = grant if arguments.command == "grant" else revoke
             return await action(arguments.email, arguments.role)
+        if arguments.command == "unlink":
+            return await unlink(arguments.email, arguments.provider)
         lone = {"disable": disable, "enable": enable, "show": show}
         return await lone[arguments.command](arguments.email)
 

@@ -5,7 +5,7 @@ import uuid
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.auth.local.models import User, UserRole
+from app.core.auth.local.models import User, UserIdentity, UserRole
 
 
 async def find_user(session: AsyncSession, email: str) -> User | None:
@@ -39,3 +39,29 @@ async def remove_role(session: AsyncSession, user_id: uuid.UUID, role: str) -> b
     await session.delete(found)
     await session.flush()
     return True
+
+
+async def providers_of(session: AsyncSession, user_id: uuid.UUID) -> list[str]:
+    """The providers through which a user may sign in, in order."""
+    found = await session.scalars(
+        select(UserIdentity.provider)
+        .where(UserIdentity.user_id == user_id)
+        .distinct()
+        .order_by(UserIdentity.provider)
+    )
+    return list(found)
+
+
+async def remove_identities(session: AsyncSession, user_id: uuid.UUID, provider: str) -> bool:
+    """Forget whom a provider knows a user as; tells whether it knew them."""
+    found = list(
+        await session.scalars(
+            select(UserIdentity).where(
+                UserIdentity.user_id == user_id, UserIdentity.provider == provider
+            )
+        )
+    )
+    for each in found:
+        await session.delete(each)
+    await session.flush()
+    return bool(found)
