@@ -23,12 +23,28 @@ class Mailbox:
     Attributes:
         port: where the server listens.
         refusals: what it answers to the next mails instead of taking them.
+        refusals_of_recipients: the same, as soon as it hears for whom they are.
     """
 
     def __init__(self) -> None:
         self.port = 0
         self.refusals: list[str] = []
+        self.refusals_of_recipients: list[str] = []
         self._mails: defaultdict[str, queue.Queue[EmailMessage]] = defaultdict(queue.Queue)
+
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd calls it by this name
+        self,
+        _server: SMTP,
+        _session: Session,
+        envelope: Envelope,
+        address: str,
+        _options: list[str],
+    ) -> str:
+        """Take a recipient (aiosmtpd)."""
+        if self.refusals_of_recipients:
+            return self.refusals_of_recipients.pop(0)
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(  # noqa: N802 - aiosmtpd calls it by this name
         self, _server: SMTP, _session: Session, envelope: Envelope

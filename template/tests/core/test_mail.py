@@ -4,20 +4,25 @@ import asyncio
 import io
 import smtplib
 from collections.abc import Callable, Iterator
+from time import monotonic
+from types import SimpleNamespace
 
 import pytest
 import stamina
 import structlog
 from fastapi import FastAPI
 from pydantic import SecretStr
+from stamina import instrumentation
 
 from app.config import Settings
 from app.core.application import create_app
 from app.core.logging import configure_logging
 from app.core.mail import Mail, send
 from app.core.mail.delivery import delivery
-from app.core.mail.outbox import Outbox, sending
+from app.core.mail.outbox import FINISH_SECONDS, GIVE_UP_SECONDS, Outbox, sending
 from app.core.secrets.port import secrets
+from app.core.shutdown import Drain
+from tests.core.clock import Clock
 from tests.core.mailbox import Mailbox
 from tests.core.plugin import with_changes
 from tests.core.test_secrets import from_store
@@ -54,6 +59,16 @@ def quick_retries() -> Iterator[None]:
     """Try again without waiting."""
     with stamina.set_testing(True, attempts=4):
         yield
+
+
+@pytest.fixture
+def causes() -> Iterator[list[str]]:
+    """Why something was tried again, as stamina tells it."""
+    told: list[str] = []
+    before = instrumentation.get_on_retry_hooks()
+    instrumentation.set_on_retry_hooks([lambda details: told.append(repr(details.caused_by))])
+    yield told
+    instrumentation.set_on_retry_hooks(before)
 
 
 def at(settings: Settings, url: str | None) -> Settings:
@@ -108,6 +123,40 @@ async def test_stopping_waits_for_mails_on_their_way(settings: Settings, mailbox
     assert mailbox.count(MAIL.to) == 20
 
 
+@pytest.fixture
+def stopped_long_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server has waited for its requests for as long as they may take."""
+    monkeypatch.setattr(Drain, "ended_at", monotonic() - 60)
+
+
+@pytest.mark.usefixtures("stopped_long_ago")
+async def test_mails_of_the_last_requests_are_waited_for(
+    settings: Settings, mailbox: Mailbox
+) -> None:
+    async with sending(delivery(at(settings, f"smtp://127.0.0.1:{mailbox.port}"))):
+        await send(MAIL)
+    assert mailbox.count(MAIL.to) == 1
+
+
+@pytest.mark.usefixtures("stopped_long_ago")
+async def test_stopping_waits_for_mails_beside_requests(
+    monkeypatch: pytest.MonkeyPatch, logged: Callable[[], str]
+) -> None:
+    monkeypatch.setattr("app.core.mail.outbox.LEAST_FINISH_SECONDS", 0.1)
+    tried: list[Mail] = []
+
+    def deliver(mail: Mail) -> None:
+        tried.append(mail)
+        raise ConnectionRefusedError
+
+    outbox = Outbox(deliver)
+    outbox.put(MAIL)
+    async with asyncio.timeout(FINISH_SECONDS / 2):
+        await outbox.finish()
+    assert tried == [MAIL]
+    assert "the service stops" in logged()
+
+
 @pytest.mark.usefixtures("quick_retries")
 async def test_a_server_that_says_later_is_asked_again(
     settings: Settings, mailbox: Mailbox
@@ -124,6 +173,52 @@ async def test_a_mail_that_is_refused_is_given_up(settings: Settings, mailbox: M
     async with sending(delivery(at(settings, f"smtp://127.0.0.1:{mailbox.port}"))):
         await send(MAIL)
     assert len(mailbox.refusals) == 1
+
+
+@pytest.mark.usefixtures("quick_retries")
+async def test_a_recipient_who_is_refused_for_now_is_tried_again(
+    settings: Settings, mailbox: Mailbox, causes: list[str]
+) -> None:
+    mailbox.refusals_of_recipients = [f"450 4.2.0 <{MAIL.to}>: Greylisted"]
+    async with sending(delivery(at(settings, f"smtp://127.0.0.1:{mailbox.port}"))):
+        await send(MAIL)
+    assert mailbox.count(MAIL.to) == 1
+    assert causes
+    assert MAIL.to not in str(causes)  # stamina logs them
+
+
+@pytest.mark.usefixtures("quick_retries")
+async def test_a_recipient_who_is_refused_for_ever_is_not_tried_again(
+    settings: Settings, mailbox: Mailbox
+) -> None:
+    mailbox.refusals_of_recipients = ["550 No such user", "250 OK"]
+    async with sending(delivery(at(settings, f"smtp://127.0.0.1:{mailbox.port}"))):
+        await send(MAIL)
+    assert len(mailbox.refusals_of_recipients) == 1
+
+
+@pytest.mark.parametrize(("seconds", "arrives"), [(120, True), (3600, False)])
+async def test_a_server_may_be_away_for_two_minutes(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, *, arrives: bool
+) -> None:
+    clock, delivered, sleep = Clock(), list[Mail](), asyncio.sleep
+    begun = clock()
+
+    async def pass_by(waited: float) -> None:
+        clock.now += waited
+        await sleep(0)
+
+    def deliver(mail: Mail) -> None:
+        if clock() < begun + seconds:
+            raise ConnectionRefusedError
+        delivered.append(mail)
+
+    monkeypatch.setattr("tenacity.time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr(asyncio, "sleep", pass_by)
+    async with sending(deliver):
+        await send(MAIL)
+    assert delivered == ([MAIL] if arrives else [])
+    assert clock() < begun + GIVE_UP_SECONDS
 
 
 @pytest.mark.usefixtures("quick_retries")

@@ -1,8 +1,8 @@
 """The port by which all code sends mails: `await send(Mail(...))`.
 
 It returns at once; the mail is delivered in the background and off the event loop. A mail that
-cannot be delivered is tried again, then logged: whoever caused it is not told. What a mail speaks
-of must be stored first: `after_commit(session, partial(send, mail))`.
+cannot be delivered is tried again for two minutes, then logged: whoever caused it is not told. What
+a mail speaks of must be stored first: `after_commit(session, partial(send, mail))`.
 """
 
 import asyncio
@@ -15,13 +15,29 @@ import structlog
 from anyio import CapacityLimiter, to_thread
 
 from app.core.mail.delivery import Deliver, Mail
+from app.core.shutdown import left_of
 
 log = structlog.get_logger(logger_name="app.mail")
 
 AT_ONCE = 4
 MOST_WAITING = 1000
+ATTEMPTS = 9
+"""With waits of 1, 2, 4, 8, 16, 30, 30 and 30 s, a server may be away for two minutes."""
+LONGEST_WAIT_SECONDS = 30.0
+GIVE_UP_SECONDS = 300.0
+"""From then on nothing is tried again: each attempt at a server that says nothing takes long."""
 FINISH_SECONDS = 15.0
-"""How long the mails that wait may take when the service stops."""
+"""How long the mails that wait may take once the server stops, beside its requests."""
+LEAST_FINISH_SECONDS = 5.0
+"""What they have where the requests have taken longer: theirs are among them."""
+
+
+class _FailedError(Exception):
+    """An attempt, by the name of its error: stamina logs the text, which may name the recipient."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(type(error).__name__)
+        self.may_pass = _may_pass(error)
 
 
 class Outbox:
@@ -44,26 +60,45 @@ class Outbox:
     async def finish(self) -> None:
         """Wait until all mails are delivered or given up, but not for ever."""
         if self._waiting:
-            _, left = await asyncio.wait(self._waiting, timeout=FINISH_SECONDS)
+            seconds = max(LEAST_FINISH_SECONDS, left_of(FINISH_SECONDS))
+            _, left = await asyncio.wait(self._waiting, timeout=seconds)
             if left:
                 log.error("mails not sent: the service stops", count=len(left))
+            for task in left:
+                task.cancel()
 
     async def _send(self, mail: Mail) -> None:
         try:
-            async for attempt in stamina.retry_context(on=_may_pass, attempts=4, timeout=60):
+            async for attempt in stamina.retry_context(
+                on=_again,
+                attempts=ATTEMPTS,
+                timeout=GIVE_UP_SECONDS,
+                wait_initial=1.0,
+                wait_max=LONGEST_WAIT_SECONDS,
+            ):
                 with attempt:
-                    await to_thread.run_sync(self._deliver, mail, limiter=self._threads)
+                    await self._try(mail)
+        except _FailedError as error:
+            log.error("mail not sent", subject=mail.subject, reason=str(error))  # noqa: TRY400 - nothing else is known of it
+
+    async def _try(self, mail: Mail) -> None:
+        try:
+            await to_thread.run_sync(self._deliver, mail, limiter=self._threads)
         except Exception as error:  # noqa: BLE001 - whatever a mail server says
-            log.error("mail not sent", subject=mail.subject, reason=type(error).__name__)  # noqa: TRY400 - the text names the recipient
+            raise _FailedError(error) from None
+
+
+def _again(error: Exception) -> bool:
+    return isinstance(error, _FailedError) and error.may_pass
 
 
 def _may_pass(error: Exception) -> bool:
     """Whether a later attempt may succeed: the server is away, or says so itself (4yz)."""
     if isinstance(error, smtplib.SMTPResponseException):
         return error.smtp_code < 500
-    return isinstance(error, OSError) and not isinstance(
-        error, smtplib.SMTPRecipientsRefused | smtplib.SMTPNotSupportedError
-    )
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        return all(code < 500 for code, _ in error.recipients.values())
+    return isinstance(error, OSError) and not isinstance(error, smtplib.SMTPNotSupportedError)
 
 
 _outbox: Outbox | None = None
