@@ -14,6 +14,8 @@ import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
+from sqlalchemy.exc import DBAPIError
+
 from app.core.database.layout import DATABASES
 from app.core.discovery import import_submodules
 from app.core.encryption.envelope import Keyring
@@ -45,9 +47,14 @@ def main(given: Sequence[str] | None = None) -> None:
         asyncio.run(_run(settings, command))
     except AppException as error:
         raise SystemExit(f"encryption: {error}") from None
+    except DBAPIError as error:
+        reason, *_ = str(error.orig).splitlines()  # further ones may show what is stored
+        raise SystemExit(f"encryption: it ended early, run it again: {reason}") from None
 
 
 async def _run(settings: CoreSettings, command: str) -> None:
+    # To look through a whole table takes as long as it takes.
+    settings = settings.model_copy(update={"db_statement_timeout": 0})
     async with AsyncExitStack() as stack:
         stack.enter_context(encryption.using(Keyring(settings.master_keys)))
         for database in DATABASES:
