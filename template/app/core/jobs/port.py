@@ -41,14 +41,20 @@ _queue: Queue | None = None
 
 
 class JobFailedError(Exception):
-    """A job whose result was waited for has failed for good."""
+    """A job whose result was waited for has failed for good, or its result was lost."""
 
 
 class Outcome(BaseModel):
-    """How a job ended."""
+    """How a job ended; a result that was lost counts as a failure."""
 
     failed: bool = False
+    lost: bool = False
     value: Any = None
+
+    @property
+    def ending(self) -> str:
+        """What became of a job that has no result."""
+        return "was done, but its result is lost" if self.lost else "has failed"
 
 
 class Job(Generic[R]):
@@ -64,7 +70,7 @@ class Job(Generic[R]):
 
         Raises:
             TimeoutError: the job has not ended yet.
-            JobFailedError: it failed for good.
+            JobFailedError: it failed for good, or was done, but its result was lost.
             RuntimeError: the task does not keep results.
         """
         if not self.task.keeps_result:
@@ -76,7 +82,7 @@ class Job(Generic[R]):
                 pause = min(pause * 2, _LONGEST_LOOK)
         outcome = Outcome.model_validate_json(text)
         if outcome.failed:
-            raise JobFailedError(f"the job {self.id} has failed")
+            raise JobFailedError(f"the job {self.id} {outcome.ending}")
         found: R = self.task.result_type.validate_python(outcome.value)
         return found
 

@@ -23,6 +23,9 @@ from app.core.traces.trace import failed, job
 
 log = structlog.get_logger(logger_name="app.jobs")
 
+UNDER_WAY_SECONDS = 5.0
+"""How long the result of a job that was just done may be on its way into the store."""
+
 finished: Signal[[str, str, float]] = Signal()
 """Told of each attempt: its task; succeeded, retried or given_up; the seconds it took."""
 
@@ -90,6 +93,7 @@ async def _attempt(message: Message, queue: Queue, time_limit: timedelta) -> Non
         value = await _do_or_fail(task, message, time_limit)
     except DoneBeforeError:
         log.info("job was done before")
+        await _miss_result(task, message, queue)
     except OwnerGoneError:
         log.info("job left undone: its tenant was deleted")
         await _keep(task, message, queue, Outcome(failed=True))
@@ -187,3 +191,15 @@ async def _keep(
         seconds = RESULT_KEPT.total_seconds()
         name = result_of(message.tenant, message.id)
         await queue.store.put(name, outcome.model_dump_json(), seconds)
+
+
+async def _miss_result(task: Task[..., Any] | None, message: Message, queue: Queue) -> None:
+    """Tell whoever waits for a result that whoever did the job could not store it."""
+    if task is None or not task.keeps_result:
+        return
+    name = result_of(message.tenant, message.id)
+    if await queue.store.get(name) is None:
+        await asyncio.sleep(UNDER_WAY_SECONDS)  # both may run at once
+        lost = Outcome(failed=True, lost=True)
+        # Claimed, not put: a result that has come meanwhile stays.
+        await queue.store.claim(name, lost.model_dump_json(), RESULT_KEPT.total_seconds())

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from time import monotonic
@@ -462,6 +463,64 @@ async def test_a_result_must_be_kept_to_be_asked_for(jobs: Collected) -> None:
     job = await enqueue(note_once, "x")
     with pytest.raises(RuntimeError, match="does not keep results"):
         await job.result(SOON)
+
+
+@pytest.fixture
+def counting(
+    service: FastAPI, jobs: Collected, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], Awaitable[Job[int]]]:
+    """Has a job done once whose result is kept, and which waits again then."""
+    monkeypatch.setattr("app.core.jobs.running.UNDER_WAY_SECONDS", 0.01)
+
+    @task(once=True, keeps_result=True)
+    async def count(session: AsyncSession) -> int:
+        return 1
+
+    async def do() -> Job[int]:
+        job = await enqueue(count)
+        again = list(jobs.waiting)
+        with suppress(ConnectionError):
+            await jobs.run_all()
+        jobs.waiting = again
+        return job
+
+    return do
+
+
+async def test_whoever_waits_for_a_result_that_was_lost_is_told(
+    counting: Callable[[], Awaitable[Job[int]]], jobs: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise ConnectionError
+
+    with monkeypatch.context() as away:
+        away.setattr(jobs.store, "put", refuse)
+        job = await counting()
+    await jobs.run_all()
+    with pytest.raises(JobFailedError, match="was done, but its result is lost"):
+        await job.result(SOON)
+
+
+async def test_a_job_that_comes_again_leaves_its_result(
+    counting: Callable[[], Awaitable[Job[int]]], jobs: Collected
+) -> None:
+    job = await counting()
+    await jobs.run_all()
+    assert await job.result(SOON) == 1
+
+
+async def test_a_job_that_comes_again_leaves_a_result_that_is_just_stored(
+    counting: Callable[[], Awaitable[Job[int]]], jobs: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await counting()
+    kept = jobs.store.get
+
+    async def not_yet(name: str) -> None:
+        monkeypatch.setattr(jobs.store, "get", kept)
+
+    monkeypatch.setattr(jobs.store, "get", not_yet)
+    await jobs.run_all()
+    assert await job.result(SOON) == 1
 
 
 async def test_a_result_belongs_to_a_tenant(
