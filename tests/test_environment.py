@@ -51,6 +51,7 @@ DEPLOYED: Mapping[str, Mapping[str, Any]] = {
 """Services that need different settings in production."""
 
 VARIABLE = re.compile(r"^(?:# )?([A-Z][A-Z0-9_]+)=", re.MULTILINE)
+SETTING = re.compile(r"^([A-Z][A-Z0-9_]+)=(.*)$", re.MULTILINE)
 VAULT_KEEPS = frozenset({"SMTP_URL", "VAULT_ROLE_ID", "VAULT_SECRET_ID"})
 """What nobody writes down for pods: they sign in to Vault by their account, and it has the rest."""
 
@@ -134,6 +135,28 @@ def test_each_target_asks_for_what_the_other_one_asks_for(name: str) -> None:
         written.discard("REDIS_URL")
     assert render.asked(web) - written - in_vault == set(), "not asked for on Kubernetes"
     assert written - given - ONLY_KUBERNETES == set(), "not asked for on Render"
+
+
+@pytest.mark.parametrize("worker", ["taskiq", "arq"])
+def test_each_job_of_a_worker_gets_a_connection(worker: str) -> None:
+    """And the relay of outboxes gets one, too."""
+    given = {"preset": "platform", "worker": worker}
+    _, files = tree(**given, deploy="render")
+    document = yaml.safe_load(files[BLUEPRINT])
+    [part] = of_the_image(document, "worker")
+    typed = dict.fromkeys(render.asked(part) | render.keys(part, document), "typed")
+    usual = dict(SETTING.findall(files[".env.example"].decode()))
+    _, files = tree(**given, deploy="kubernetes")
+    base = files["deploy/kubernetes/base/settings.env"].decode()
+    targets = {
+        "compose": containers(files),
+        "kubernetes": dict(SETTING.findall(base)),
+        "render": render.environment(part, document, typed),
+    }
+    for target, said in targets.items():
+        found = usual | said
+        connections = int(found["DB_POOL_SIZE"]) + int(found["DB_MAX_OVERFLOW"])
+        assert int(found["JOBS_AT_ONCE"]) < connections, target
 
 
 @pytest.mark.parametrize("auth", TEMPLATE.questions["auth"].choices)

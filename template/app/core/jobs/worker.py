@@ -2,12 +2,16 @@
 
 from contextlib import ExitStack
 
+import structlog
+
 from app.core.application import started
 from app.core.jobs.backend import BACKEND
 from app.core.jobs.finding import find_tasks
 from app.core.jobs.task import longest_limit
 from app.core.logging import configure_logging
 from app.core.registry import PIECES, CoreSettings
+
+log = structlog.get_logger(logger_name="app.jobs")
 
 
 def work(settings: CoreSettings) -> None:
@@ -21,6 +25,7 @@ def work(settings: CoreSettings) -> None:
     if BACKEND.work is None:
         raise SystemExit("configuration: this service runs its jobs itself")
     configure_logging(settings)
+    _count_connections(settings)
     with ExitStack() as stack:
         for piece in PIECES:
             if piece.around_worker:
@@ -38,4 +43,16 @@ def _check_limits(settings: CoreSettings) -> None:
         raise SystemExit(
             "configuration: JOBS_REDELIVERY_SECONDS must exceed twice the time limit of every task,"
             f" the longest of which is {limit:.0f} s"
+        )
+
+
+def _count_connections(settings: CoreSettings) -> None:
+    """Say it when jobs may have to wait for the connections of others, and fail over that."""
+    most = settings.db_pool_size + settings.db_max_overflow
+    alone = BACKEND.apart or settings.db_use_null_pool
+    if not alone and settings.jobs_at_once > most:
+        log.warning(
+            "JOBS_AT_ONCE exceeds DB_POOL_SIZE + DB_MAX_OVERFLOW: jobs may get no connection",
+            jobs=settings.jobs_at_once,
+            connections=most,
         )

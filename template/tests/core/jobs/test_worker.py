@@ -17,6 +17,7 @@ from uuid import uuid4
 import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient
+from structlog.testing import CapturingLogger
 
 from app.config import Settings
 from app.core.application import create_app
@@ -157,6 +158,38 @@ def test_what_runs_its_jobs_itself_has_no_worker(
     monkeypatch.setattr(worker, "BACKEND", replace(BACKEND, work=None))
     with pytest.raises(SystemExit, match="runs its jobs itself"):
         work(leading_to(settings, "redis://localhost:6379/0", "test"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "apart", "warns"),
+    [
+        ({}, False, True),
+        ({"db_max_overflow": 7}, False, False),
+        ({"db_use_null_pool": True}, False, False),
+        ({}, True, False),
+    ],
+)
+def test_a_worker_says_when_its_jobs_may_get_no_connection(
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, object],
+    *,
+    apart: bool,
+    warns: bool,
+) -> None:
+    log, ran = CapturingLogger(), list[object]()
+    monkeypatch.setattr(worker, "log", log)
+    monkeypatch.setattr(worker, "PIECES", ())
+    backend = replace(BACKEND, work=lambda *given: ran.append(given), apart=apart, holds_on=True)
+    monkeypatch.setattr(worker, "BACKEND", backend)
+    own = {"jobs_at_once": 10, "db_pool_size": 3, "db_max_overflow": 6, **changes}
+    work(leading_to(settings, "redis://localhost:6379/0", "test", **own))
+    assert ran
+    assert [call.kwargs for call in log.calls] == warns * [{"jobs": 10, "connections": 9}]
+
+
+def test_jobs_of_one_process_share_its_connections() -> None:
+    assert BACKEND.apart == (BACKEND.name == "celery")
 
 
 async def test_a_worker_does_what_a_request_has_enqueued(

@@ -68,9 +68,11 @@ class Backend:
         connected: holds the queue while the service runs.
         work: runs jobs in this process until it is told to stop.
         holds_on: whether a job that runs is nobody else's, however long it takes.
+        apart: whether each job has a process of its own, and with it connections to databases.
     """
 
     name: str
     connected: "Callable[[CoreSettings], AbstractAsyncContextManager[Queue]]"
     work: "Callable[[CoreSettings, Start], None] | None" = None
     holds_on: bool = True
+    apart: bool = False

@@ -380,4 +380,4 @@ class Claiming(Scheduler):  # type: ignore[misc] # untyped
         )
 
 
-BACKEND = Backend(name="celery", connected=_connected, work=_work, holds_on=False)
+BACKEND = Backend(name="celery", connected=_connected, work=_work, holds_on=False, apart=True)
