@@ -16,7 +16,7 @@ from app.config import Settings
 from app.core.application import create_app
 from app.core.database.base import OWNED
 from app.core.database.layout import DATABASES
-from app.core.database.revision import version_table
+from app.core.database.revision import applied_table, check_revision, version_table
 from app.core.database.roles.role import after_migrations, before_migrations
 from app.core.database.row_security import confined_tables
 from app.core.tenancy import across_tenants, as_tenant
@@ -132,15 +132,16 @@ async def test_the_service_s_role_has_no_more_rights_than_it_needs(app: FastAPI)
                 "CREATE TABLE stolen (id int)",
                 "ALTER TABLE {version} DISABLE ROW LEVEL SECURITY",
                 "DELETE FROM {version}",
+                "DELETE FROM {applied}",
                 "CREATE ROLE friend SUPERUSER",
                 "SET ROLE postgres",
             ):
-                section = database.section
-                version = (
-                    "alembic_version" if section == "alembic" else f"alembic_version_{section}"
-                )
+                kept = {
+                    "version": version_table(database.section),
+                    "applied": applied_table(database.section),
+                }
                 with pytest.raises(DBAPIError, match=r"permission denied|must be owner"):
-                    await connection.execute(text(refused.format(version=version)))
+                    await connection.execute(text(refused.format(**kept)))
 
 
 async def test_a_role_that_is_not_confined_is_refused(
@@ -222,6 +223,26 @@ async def test_the_service_has_its_rights_where_newer_code_has_migrated(
             await run_process([sys.executable, "-m", "app.core.migrate"])
         with across_tenants("test"):
             assert await ids() == set()
+
+
+async def test_a_role_with_rights_given_by_hand_may_lack_those_of_a_table_of_the_foundation(
+    migrated: Addresses, settings: Settings
+) -> None:
+    role = make_url(migrated[HOME.variable]).username
+    own = with_changes(settings, **migrated)
+    version, applied = version_table(HOME.section), applied_table(HOME.section)
+    async with HOME.connected(own):
+        async with HOME.migrator.begin() as connection:
+            await connection.execute(text(f"UPDATE {version} SET version_num = 'newer'"))  # noqa: S608
+        assert await check_revision(HOME, own) == {"revision": "newer"}
+        async with HOME.migrator.begin() as connection:
+            await connection.execute(text(f"TRUNCATE {applied}"))
+            await connection.execute(text(f"INSERT INTO {applied} VALUES ('newer')"))  # noqa: S608
+        with pytest.raises(RuntimeError, match="another branch"):
+            await check_revision(HOME, own)
+        async with HOME.migrator.begin() as connection:
+            await connection.execute(text(f'REVOKE ALL ON {applied} FROM "{role}"'))
+        assert await check_revision(HOME, own) == {"revision": "newer"}
 
 
 async def test_a_migration_confines_a_new_table_of_tenants(app: FastAPI) -> None:

@@ -5,6 +5,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import DBAPIError
 
 from app.core.piece import Details
 
@@ -13,9 +14,22 @@ if TYPE_CHECKING:
     from app.core.registry import CoreSettings
 
 
+class DivergedError(RuntimeError):
+    """Other code has migrated a database, and not on from where this code would bring it."""
+
+
 def version_table(section: str) -> str:
     """The table in which Alembic keeps the revision; two histories may share a server."""
-    return "alembic_version" if section == "alembic" else f"alembic_version_{section}"
+    return _table("alembic_version", section)
+
+
+def applied_table(section: str) -> str:
+    """The table of all revisions that a database was brought through, this code's or not."""
+    return _table("alembic_applied", section)
+
+
+def _table(name: str, section: str) -> str:
+    return name if section == "alembic" else f"{name}_{section}"
 
 
 @cache
@@ -30,32 +44,68 @@ def _revisions(section: str) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(scripts.get_heads()), frozenset(known)
 
 
-def _applied(connection: Connection, table: str) -> frozenset[str]:
+def read_revisions(connection: Connection, table: str) -> frozenset[str]:
+    """Give what a table of revisions holds; nothing, if there is no such table."""
     if not inspect(connection).has_table(table):
         return frozenset()
     rows = connection.execute(text(f"SELECT version_num FROM {table}"))  # noqa: S608
     return frozenset(rows.scalars())
 
 
+def _compare(connection: Connection, section: str) -> tuple[frozenset[str], bool]:
+    """Give the revision of a database, and whether that is ahead of this code."""
+    heads, known = _revisions(section)
+    current = read_revisions(connection, version_table(section))
+    if current <= known:
+        return current, False
+    applied = _applied(connection, section)
+    # Without the table, as before the first migration of code that keeps it, nobody can tell.
+    if applied and (missing := heads - applied - current):
+        raise DivergedError(
+            f"another branch has migrated this database: it is at {_list(current - known)}, which"
+            f" this code does not know, and never had {_list(missing)}. Merge that branch, undo its"
+            " migrations with its own code (alembic downgrade), restore a backup or make a new"
+            " database. Where all tables are as this code wants them, as after migrations were"
+            f" squashed or renamed: alembic --name {section} stamp --purge head"
+        )
+    return current, True
+
+
+def _applied(connection: Connection, section: str) -> frozenset[str]:
+    try:
+        return read_revisions(connection, applied_table(section))
+    except DBAPIError:
+        # A role that was given its rights by hand may lack that of this table: no reason to stop.
+        return frozenset()
+
+
+def _list(revisions: frozenset[str]) -> str:
+    return ", ".join(sorted(revisions))
+
+
 def is_ahead(connection: Connection, section: str) -> bool:
-    """Whether newer code than this has migrated a database."""
-    _, known = _revisions(section)
-    return not _applied(connection, version_table(section)) <= known
+    """Whether newer code than this has migrated a database.
+
+    Raises:
+        DivergedError: code that is not newer has, that of another branch.
+    """
+    _, ahead = _compare(connection, section)
+    return ahead
 
 
 async def check_revision(database: "Database", _: "CoreSettings") -> Details:
     """Compare the revision in a database with this code's.
 
-    A revision that this code does not know is newer: during a roll-out the old processes go on
-    serving on the migrated database.
+    A revision that this code does not know is newer, if the database has had all of this code's:
+    during a roll-out the old processes go on serving on the migrated database.
 
     Raises:
         RuntimeError: migrations are missing.
     """
-    heads, known = await asyncio.to_thread(_revisions, database.section)
+    heads, _known = await asyncio.to_thread(_revisions, database.section)
     async with database.observer.connect() as connection:
-        applied = await connection.run_sync(_applied, version_table(database.section))
-    behind = not heads <= applied and applied <= known
+        current, ahead = await connection.run_sync(_compare, database.section)
+    behind = not ahead and not heads <= current
     if behind:
-        raise RuntimeError(f"the database is behind its migrations: {sorted(applied)}")
-    return {"revision": ", ".join(sorted(applied)) or None}
+        raise RuntimeError(f"the database is behind its migrations: {sorted(current)}")
+    return {"revision": ", ".join(sorted(current)) or None}

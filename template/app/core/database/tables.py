@@ -4,7 +4,7 @@ from sqlalchemy import MetaData
 
 from app.core.database.handle import Database
 from app.core.database.layout import DATABASES
-from app.core.database.revision import version_table
+from app.core.database.revision import applied_table, version_table
 from app.core.database.roles.role import after_migrations
 from app.core.discovery import import_submodules
 
@@ -21,5 +21,5 @@ async def make_tables(database: Database, metadata: MetaData) -> None:
     async with database.migrator.connect() as connection:
         await connection.run_sync(metadata.create_all)
         await connection.commit()
-        addresses = database.current_addresses
-        await connection.run_sync(after_migrations, addresses, version_table(database.section))
+        kept = version_table(database.section), applied_table(database.section)
+        await connection.run_sync(after_migrations, database.current_addresses, *kept)

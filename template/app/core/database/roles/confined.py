@@ -53,8 +53,13 @@ def before_migrations() -> list[str]:
     return [f"SET {name} = '{value}'" for name, value in SEES_ALL_ROWS.items()]
 
 
-def after_migrations(connection: Connection, addresses: "Addresses", version_table: str) -> None:
+def after_migrations(connection: Connection, addresses: "Addresses", *only_read: str) -> None:
     """Let the service's role read and write every table, and make the role if there is none.
+
+    Args:
+        connection: of the migrating role.
+        addresses: of the database; the main one names the service's role.
+        only_read: tables that the service's role may only read.
 
     Raises:
         SystemExit: the role does not exist, and the migrating one may not make it.
@@ -66,15 +71,16 @@ def after_migrations(connection: Connection, addresses: "Addresses", version_tab
     if connection.scalar(_IS_FREE, {"role": role}):
         _make_role(connection, role, str(service.password or ""))
     quote = connection.dialect.identifier_preparer.quote_identifier
-    name, version = quote(role), quote(version_table)
+    name = quote(role)
     for statement in (
         f"GRANT USAGE ON SCHEMA public TO {name}",
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {name}",
         f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {name}",
     ):
         connection.execute(text(statement))
-    if connection.scalar(text("SELECT to_regclass(:name) IS NOT NULL"), {"name": version}):
-        connection.execute(text(f"REVOKE INSERT, UPDATE, DELETE ON {version} FROM {name}"))
+    for table in map(quote, only_read):
+        if connection.scalar(text("SELECT to_regclass(:name) IS NOT NULL"), {"name": table}):
+            connection.execute(text(f"REVOKE INSERT, UPDATE, DELETE ON {table} FROM {name}"))
     connection.commit()
 
 

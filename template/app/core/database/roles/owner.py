@@ -20,7 +20,7 @@ def before_migrations() -> list[str]:
     return []
 
 
-def after_migrations(connection: Connection, addresses: "Addresses", version_table: str) -> None:
+def after_migrations(connection: Connection, addresses: "Addresses", *only_read: str) -> None:
     """Nothing is left to do when the tables are there."""
 
 
