@@ -20,6 +20,8 @@ AFTERWARDS = (
     "CREATE TABLE after_it (name VARCHAR(50), FOREIGN KEY (name) REFERENCES before_it (name))",
     "SELECT @@collation_database",
 )
+EVENT = "CREATE EVENT tidy ON SCHEDULE EVERY 1 YEAR DO SELECT 1"
+EVENTS = "SELECT event_name FROM information_schema.events WHERE event_schema = DATABASE()"
 MYSQLDUMP = """#!/bin/sh
 case "$*" in *--loose-set-gtid-purged=OFF*) exit 0;; esac
 echo "SET @@GLOBAL.GTID_PURGED='3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5';"
@@ -34,6 +36,14 @@ def test_new_tables_agree_with_restored_ones(
     backup(empty_databases, "restore", tmp_path / "saved", replace=True)
     for [row] in execute(settings, empty_databases, AFTERWARDS):
         assert row == (COLLATION,)
+
+
+def test_events_are_kept(empty_databases: Addresses, settings: Settings, tmp_path: Path) -> None:
+    execute(settings, empty_databases, [EVENT])
+    backup(empty_databases, "save", tmp_path / "saved")
+    backup(empty_databases, "restore", tmp_path / "saved", replace=True)
+    for rows in execute(settings, empty_databases, [EVENTS]):
+        assert rows == [("tidy",)]
 
 
 def test_a_backup_leaves_the_ids_of_transactions_to_their_server(

@@ -28,7 +28,7 @@ def dump(target: Target, file: Path) -> None:
     # MariaDB's programs do not know this, nor need it: the backup of a MySQL server with GTIDs
     # would set those of the server on which it is restored.
     gtids = "--loose-set-gtid-purged=OFF"
-    kinds = ["--routines", "--triggers", "--hex-blob", "--no-tablespaces"]
+    kinds = ["--routines", "--triggers", "--events", "--hex-blob", "--no-tablespaces"]
     _run(target, _DUMP, [gtids, "--single-transaction", *kinds], writes=file)
 
 
