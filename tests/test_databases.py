@@ -1,9 +1,14 @@
 """The servers that a service brings along: those for development last, those for tests are fast."""
 
 import json
+import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.support.answers import Resolver
 from tests.support.render import Renderer
@@ -51,6 +56,29 @@ with local_server(Path(sys.argv[1])):
     pass
 """
 
+ENCRYPTED = """
+import asyncio, json, sys
+from pathlib import Path
+from pydantic import SecretStr
+from sqlalchemy import text
+from app.core.database.engine import build_engine
+from app.core.database.settings import ConnectionSettings, driver_url
+from app.core.development.flavour import local_server
+async def ask(address):
+    engine = build_engine(driver_url(SecretStr(address)), ConnectionSettings())
+    try:
+        async with engine.connect() as connection:
+            _, cipher = (await connection.execute(text("SHOW STATUS LIKE 'Ssl_cipher'"))).one()
+            return "encrypted" if cipher else "plain"
+    except Exception as error:
+        return str(error.__cause__)
+    finally:
+        await engine.dispose()
+place, *queries = sys.argv[1:]
+with local_server(Path(place), durable=False) as server:
+    print(json.dumps([asyncio.run(ask(server + query)) for query in queries]))
+"""
+
 
 def rendered(database: str, directory: Path) -> Path:
     answers = Resolver(TEMPLATE).resolve({"preset": "minimal", "database": database})
@@ -94,3 +122,52 @@ def test_mariadb_says_why_it_does_not_start(tmp_path: Path, place: Path) -> None
     (place / "mariadb" / "ibdata1").write_bytes(b"spoilt")
     with pytest.raises(AssertionError, match=r"did not start \(all it said .*\n(.*\n)*.*ibdata1"):
         python(service, "-c", START, str(place))
+
+
+def certify(file: Path, host: str) -> Path:
+    """Write a key and the certificate that it has given itself, for a host."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    file.write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain)
+        + certificate.public_bytes(pem)
+    )
+    file.chmod(0o644)
+    return file
+
+
+def with_options(directory: Path, *options: str) -> str:
+    """Write a `mariadbd` that has further options; give the PATH on which it is found."""
+    program = directory / "mariadbd"
+    program.write_text(f'#!/bin/sh\nexec {mariadb_program()} "$@" {" ".join(options)}\n')
+    program.chmod(0o755)
+    return f"{directory}:{os.environ['PATH']}"
+
+
+@NO_MARIADB
+def test_mariadb_is_reached_by_tls_as_the_address_says(tmp_path: Path, place: Path) -> None:
+    own, other = certify(place / "own.pem", "elsewhere"), certify(place / "other.pem", "localhost")
+    path = with_options(place, f"--ssl-cert={own}", f"--ssl-key={own}")
+    expected = {
+        "": "plain",
+        "&ssl-mode=DISABLED": "plain",
+        "&ssl-mode=REQUIRED": "encrypted",
+        f"&ssl-mode=VERIFY_CA&ssl-ca={own}": "encrypted",
+        f"&ssl-mode=VERIFY_CA&ssl-ca={other}": "CERTIFICATE_VERIFY_FAILED",
+        f"&ssl-mode=VERIFY_IDENTITY&ssl-ca={own}": "Hostname mismatch",
+    }
+    service = rendered("mysql", tmp_path)
+    said = json.loads(python(service, "-c", ENCRYPTED, str(place / "data"), *expected, PATH=path))
+    for (query, known), found in zip(expected.items(), said, strict=True):
+        assert known in found, query

@@ -14,14 +14,66 @@ from app.core.database.flavours.base import Flavour
 if TYPE_CHECKING:
     from app.core.database.settings import ConnectionSettings
 
+Query = dict[str, str | tuple[str, ...]]
+
 _DEADLOCK, _NO_SAVEPOINT = 1213, 1305
 
 SILENCE_SECONDS = 5
 """How much longer than a statement may take the driver waits for any answer."""
 
 
+_UNDERSTOOD = {
+    *("user", "password", "host", "database", "unix_socket", "program_name", "client_flag"),
+    *("charset", "use_unicode", "sql_mode", "init_command", "local_infile"),
+    *("connect_timeout", "read_timeout", "read_default_file", "read_default_group"),
+    *("ssl_ca", "ssl_capath", "ssl_cert", "ssl_key", "ssl_cipher", "ssl_check_hostname"),
+}
+"""What SQLAlchemy and asyncmy know of an address, as text."""
+
+_MODE = ("ssl", "sslmode", "ssl_mode")
+"""By which keys programs of MySQL are told whether there is TLS."""
+
+_MODES = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
+_SAME = {
+    "FALSE": "DISABLED",
+    "TRUE": "REQUIRED",
+    # The driver cannot go on without TLS where the server has none.
+    "PREFERRED": "REQUIRED",
+}
+
+
 def _adapt(url: URL) -> URL:
-    return url.update_query_dict({"charset": "utf8mb4"})
+    """Translate what programs of MySQL understand and the driver does not.
+
+    Managed databases hand it out.
+
+    Raises:
+        ValueError: its query has what is not known.
+    """
+    query = {name.replace("-", "_"): value for name, value in url.query.items()}
+    for name in url.query:
+        if name.replace("-", "_") not in _UNDERSTOOD.union(_MODE):
+            known = ", ".join(sorted({"ssl_mode", *_UNDERSTOOD}))
+            raise ValueError(f"has {name} in its query, where only these are known: {known}")
+    modes = [str(query.pop(name)).upper() for name in _MODE if name in query]
+    if modes:
+        query = _with_tls(query, _SAME.get(modes[-1], modes[-1]))
+    return url.set(query={**query, "charset": "utf8mb4"})
+
+
+def _with_tls(query: Query, mode: str) -> Query:
+    """Say by the driver's keys what a mode says."""
+    if mode not in _MODES:
+        raise ValueError(f"must have one of {', '.join(_MODES)} as ssl-mode")
+    if mode == "DISABLED":
+        return {name: value for name, value in query.items() if not name.startswith("ssl_")}
+    verified = "ssl_ca" in query or "ssl_capath" in query
+    if mode == "REQUIRED":
+        # Any of these keys asks for TLS; without authorities nothing is verified.
+        return query if verified else {**query, "ssl_check_hostname": "false"}
+    if not verified:
+        raise ValueError(f"needs ssl_ca, a file of authorities, for ssl-mode={mode}")
+    return {**query, "ssl_check_hostname": "true" if mode == "VERIFY_IDENTITY" else "false"}
 
 
 def _engine_options(settings: "ConnectionSettings") -> dict[str, Any]:
