@@ -79,6 +79,37 @@ with local_server(Path(place), durable=False) as server:
     print(json.dumps([asyncio.run(ask(server + query)) for query in queries]))
 """
 
+SAVED = """
+import json, sys
+from pathlib import Path
+from sqlalchemy import make_url
+from app.core.backup.flavour import dump
+from app.core.backup.target import BackupError, Target
+from app.core.development.flavour import local_server
+place, made, *queries = sys.argv[1:]
+def save(address):
+    file = Path(place, "saved")
+    file.unlink(missing_ok=True)
+    try:
+        dump(Target(make_url(address)), file)
+    except BackupError as error:
+        return str(error)
+    return "saved" if "Dump completed" in file.read_text() else "nothing"
+with local_server(Path(place), durable=False) as server:
+    socket = make_url(server).query["unix_socket"]
+    Target(make_url(server)).run(
+        ["mariadb", "--no-defaults", "--user=root", f"--socket={socket}", f"--execute={made}"]
+    )
+    careful = server.replace("root@localhost/mysql", "careful@localhost/things")
+    print(json.dumps([save(careful + query) for query in queries]))
+"""
+MADE = """
+CREATE DATABASE things;
+CREATE USER careful@localhost REQUIRE X509;
+GRANT ALL ON things.* TO careful@localhost;
+"""
+"""A database of an account that must show a certificate."""
+
 
 def rendered(database: str, directory: Path) -> Path:
     answers = Resolver(TEMPLATE).resolve({"preset": "minimal", "database": database})
@@ -169,5 +200,25 @@ def test_mariadb_is_reached_by_tls_as_the_address_says(tmp_path: Path, place: Pa
     }
     service = rendered("mysql", tmp_path)
     said = json.loads(python(service, "-c", ENCRYPTED, str(place / "data"), *expected, PATH=path))
+    for (query, known), found in zip(expected.items(), said, strict=True):
+        assert known in found, query
+
+
+@NO_MARIADB
+def test_programs_of_mariadb_use_tls_as_the_driver_does(tmp_path: Path, place: Path) -> None:
+    own, other = certify(place / "own.pem", "elsewhere"), certify(place / "other.pem", "localhost")
+    path = with_options(place, f"--ssl-cert={own}", f"--ssl-key={own}", f"--ssl-ca={own}")
+    shown = f"&ssl_cert={own}&ssl_key={own}"
+    expected = {
+        "": "Access denied",
+        "&ssl-mode=REQUIRED": "Access denied",
+        shown: "saved",
+        f"{shown}&ssl-mode=REQUIRED": "saved",
+        f"{shown}&ssl-ca={own}&ssl_check_hostname=false": "saved",
+        f"{shown}&ssl-mode=VERIFY_CA&ssl-ca={other}": "TLS/SSL error",
+        f"{shown}&ssl-ca={own}": "TLS/SSL error",
+    }
+    service, data = rendered("mysql", tmp_path), str(place / "data")
+    said = json.loads(python(service, "-c", SAVED, data, MADE, *expected, PATH=path))
     for (query, known), found in zip(expected.items(), said, strict=True):
         assert known in found, query
