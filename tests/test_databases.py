@@ -2,9 +2,15 @@
 
 import json
 import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -12,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.support.answers import Resolver
 from tests.support.render import Renderer
-from tests.support.runs import mariadb_program, python
+from tests.support.runs import environment, mariadb_program, python
 from tests.support.template import Template
 
 TEMPLATE = Template()
@@ -109,6 +115,15 @@ CREATE USER careful@localhost REQUIRE X509;
 GRANT ALL ON things.* TO careful@localhost;
 """
 """A database of an account that must show a certificate."""
+
+USED = """
+import sys
+from pathlib import Path
+from app.core.development.flavour import local_server
+with local_server(Path(sys.argv[1])) as server:
+    print(server, flush=True)
+    sys.stdin.read()
+"""
 
 
 def rendered(database: str, directory: Path) -> Path:
@@ -222,3 +237,118 @@ def test_programs_of_mariadb_use_tls_as_the_driver_does(tmp_path: Path, place: P
     said = json.loads(python(service, "-c", SAVED, data, MADE, *expected, PATH=path))
     for (query, known), found in zip(expected.items(), said, strict=True):
         assert known in found, query
+
+
+class User:
+    """A process that uses the server of a directory, like `make dev`."""
+
+    def __init__(self, service: Path, data: Path, temporary: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", USED, str(data)],
+            cwd=service,
+            env=environment(TMPDIR=str(temporary)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def server(self) -> str:
+        """Wait for the server and give its address."""
+        assert self._process.stdout
+        return self._process.stdout.readline().strip()
+
+    def end(self) -> None:
+        """Leave the server."""
+        self._process.communicate()
+        assert self._process.returncode == 0
+
+    def kill(self) -> None:
+        """End without a word."""
+        self._process.kill()
+        self._process.communicate()
+
+
+@pytest.fixture
+def users(tmp_path: Path, place: Path) -> Iterator[Callable[[], User]]:
+    """Starts users of one server; in the end nothing of it may be left."""
+    service, temporary = rendered("mysql", tmp_path), place / "t"
+    temporary.mkdir()
+    begun: list[User] = []
+
+    def begin() -> User:
+        begun.append(User(service, place / "data", temporary))
+        return begun[-1]
+
+    yield begin
+    for user in begun:
+        user.kill()
+    for left in servers_of(place):
+        left.kill()
+
+
+def servers_of(place: Path) -> list[psutil.Process]:
+    return [each for each in psutil.process_iter() if is_server_of(place, each)]
+
+
+def is_server_of(place: Path, process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return f"--datadir={place}/data/mariadb" in process.cmdline()
+    return False
+
+
+def answers(server: str) -> bool:
+    socket = server.partition("unix_socket=")[2]
+    ping = ["mariadb-admin", "--no-defaults", "--user=root", f"--socket={socket}", "ping"]
+    return subprocess.run(ping, check=False).returncode == 0
+
+
+def nothing_is_left(place: Path) -> bool:
+    return not servers_of(place) and not list((place / "t").iterdir())
+
+
+@NO_MARIADB
+def test_processes_share_the_server_of_mariadb(users: Callable[[], User], place: Path) -> None:
+    first, second = users(), users()
+    server = first.server()
+    assert server
+    assert second.server() == server
+    first.end()
+    assert answers(server)
+    third = users()
+    assert third.server() == server
+    second.end()
+    assert answers(server)
+    third.end()
+    assert nothing_is_left(place)
+
+
+@NO_MARIADB
+def test_mariadb_is_taken_over_from_a_process_that_was_killed(
+    users: Callable[[], User], place: Path
+) -> None:
+    killed = users()
+    server = killed.server()
+    killed.kill()
+    assert answers(server)
+    heir = users()
+    assert heir.server() == server
+    heir.end()
+    assert nothing_is_left(place)
+
+
+@NO_MARIADB
+def test_mariadb_starts_again_where_it_was_killed(users: Callable[[], User], place: Path) -> None:
+    one = users()
+    server = one.server()
+    [process] = servers_of(place)
+    process.kill()
+    while servers_of(place):
+        time.sleep(0.01)
+    other = users()
+    again = other.server()
+    assert again != server
+    assert answers(again)
+    one.end()
+    assert answers(again)
+    other.end()
+    assert not servers_of(place)

@@ -1,13 +1,16 @@
 """MariaDB from the machine's own package (Debian: mariadb-server), as a private server."""
 
+import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from io import BufferedWriter
 from pathlib import Path
+from typing import TextIO
 
 from sqlalchemy import URL, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -27,7 +30,7 @@ HASTY = ("--innodb-flush-log-at-trx-commit=0", "--sync-frm=0")
 
 @contextmanager
 def local_server(directory: Path, *, durable: bool = True) -> Iterator[str]:
-    """Run a server whose data lives in `directory`, on a Unix socket only.
+    """Run a server whose data lives in `directory`, on a Unix socket; stop it with its last user.
 
     Args:
         directory: is made if need be.
@@ -44,33 +47,82 @@ def local_server(directory: Path, *, durable: bool = True) -> Iterator[str]:
         raise SystemExit(HOW_TO)
     data = (directory / "mariadb").resolve()
     data.parent.mkdir(parents=True, exist_ok=True)
+    users, lock, note = (data.with_name(f"mariadb.{name}") for name in ("users", "lock", "socket"))
+    started = None
+    with users.open("a") as user, lock.open("a") as change:
+        with _alone(change):
+            # All users share this lock; it ends with their processes, however those end.
+            fcntl.flock(user, fcntl.LOCK_SH)
+            if not _answers(note):
+                started = _start(program, data, note, durable=durable)
+            socket, life = Path(note.read_text()), note.open()
+        try:
+            yield f"mysql://root@localhost/mysql?unix_socket={socket}"
+        finally:
+            with _alone(change), life:
+                if _is_free(user):
+                    _stop(socket, life)
+                    if started is not None:
+                        started.wait()
+
+
+@contextmanager
+def _alone(lock: TextIO) -> Iterator[None]:
+    """Wait until nobody else starts or stops the server."""
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(lock, fcntl.LOCK_UN)
+
+
+def _is_free(file: TextIO) -> bool:
+    """Lock a file, unless somebody else has; say which."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _start(program: str, data: Path, note: Path, *, durable: bool) -> "subprocess.Popen[bytes]":
     # A socket's path is limited to some hundred characters, so it cannot stand with the data.
-    with (
-        tempfile.TemporaryDirectory(prefix="mariadb-") as short,
-        data.with_name("mariadb.log").open("wb") as log,
-    ):
+    short = tempfile.mkdtemp(prefix="mariadb-")
+    with ExitStack() as failed, data.with_name("mariadb.log").open("wb") as log:
+        failed.callback(shutil.rmtree, short)
         # Not the one of all: a server that starts removes the temporary tables of the others there.
         arguments = [f"--tmpdir={short}", *_as_user()]
         if not (data / "mysql").is_dir():
             _install(data, log, arguments)
-        socket = Path(short) / "socket"
-        arguments += [f"--datadir={data}", f"--socket={socket}", f"--pid-file={short}/pid"]
+        arguments += [f"--datadir={data}", f"--socket={short}/socket", f"--pid-file={short}/pid"]
         if not durable:
             arguments += HASTY
-        process = subprocess.Popen(  # noqa: S603
-            [program, "--no-defaults", "--skip-networking", *arguments],
-            stdout=log,
-            stderr=log,
-            # Ctrl-C is for the service; the server is stopped when its last user is done.
-            start_new_session=True,
-        )
-        try:
-            if not _answers(socket, process):
-                raise SystemExit(_why("start", log))
-            yield f"mysql://root@localhost/mysql?unix_socket={socket}"
-        finally:
-            process.terminate()
-            process.wait()
+        note.unlink(missing_ok=True)
+        note.write_text(f"{short}/socket")
+        with note.open() as life:
+            fcntl.flock(life, fcntl.LOCK_EX)
+            process = subprocess.Popen(  # noqa: S603
+                [program, "--no-defaults", "--skip-networking", *arguments],
+                stdout=log,
+                stderr=log,
+                # It inherits the lock, which tells everybody that it lives.
+                pass_fds=[life.fileno()],
+                # Ctrl-C is for the service; the server is stopped when its last user is done.
+                start_new_session=True,
+            )
+        failed.callback(process.wait)
+        failed.callback(process.terminate)
+        if not _answers(note):
+            raise SystemExit(_why("start", log))
+        failed.pop_all()
+    return process
+
+
+def _stop(socket: Path, life: TextIO) -> None:
+    if not _is_free(life):
+        os.kill(int(socket.with_name("pid").read_text()), signal.SIGTERM)
+        fcntl.flock(life, fcntl.LOCK_EX)
+    shutil.rmtree(socket.parent, ignore_errors=True)
 
 
 def _install(data: Path, log: BufferedWriter, arguments: Sequence[str]) -> None:
@@ -107,13 +159,15 @@ def _as_user() -> list[str]:
     return ["--user=root"] if os.geteuid() == 0 else []
 
 
-def _answers(socket: Path, process: "subprocess.Popen[bytes]") -> bool:
-    ping = ["mariadb-admin", "--no-defaults", f"--socket={socket}", "--user=root", "ping"]
+def _answers(note: Path) -> bool:
+    """Whether a server lives whose socket is noted there, and answers."""
     for _ in range(START_SECONDS):
-        if process.poll() is not None:
-            return False
+        with note.open("a") as life:
+            if _is_free(life):
+                return False
+        ping = ["mariadb-admin", "--no-defaults", f"--socket={note.read_text()}", "--user=root"]
         ready = subprocess.run(  # noqa: S603
-            [*ping, "--wait=1", "--connect-timeout=1"],
+            [*ping, "--wait=1", "--connect-timeout=1", "ping"],
             check=False,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
