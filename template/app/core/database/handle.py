@@ -33,6 +33,7 @@ from app.core.database.settings import ConnectionSettings, driver_url
 log = structlog.get_logger(logger_name="app.database")
 ResultT = TypeVar("ResultT")
 Hook = Callable[[], Awaitable[None]]
+Bind = AsyncEngine | AsyncConnection
 
 _AFTER_COMMIT = "after_commit"
 _AFTER_ROLLBACK = "after_rollback"
@@ -157,6 +158,7 @@ class Database:
         self._addresses: Addresses | None = None
         self._sessions: async_sessionmaker[WriteSession] | None = None
         self._read_sessions: async_sessionmaker[ReadSession] | None = None
+        self._fresh_read_sessions: async_sessionmaker[ReadSession] | None = None
 
     # --- life ---
 
@@ -223,7 +225,7 @@ class Database:
         before = vars(self).copy()
         self._addresses, self._engine, self._migrator = addresses, engine, migrator
         self._observer = observer.execution_options(isolation_level="AUTOCOMMIT")
-        self._bind(engine, reader.execution_options(**READING))
+        self._bind(engine, *(each.execution_options(**READING) for each in (reader, engine)))
         try:
             yield
         finally:
@@ -234,16 +236,14 @@ class Database:
     @contextmanager
     def bound_to(self, connection: AsyncConnection) -> Iterator[None]:
         """Run every session in savepoints of one connection: for tests, which roll it back."""
-        before = self._sessions, self._read_sessions
-        self._bind(connection, connection)
+        before = self._sessions, self._read_sessions, self._fresh_read_sessions
+        self._bind(connection, connection, connection)
         try:
             yield
         finally:
-            self._sessions, self._read_sessions = before
+            self._sessions, self._read_sessions, self._fresh_read_sessions = before
 
-    def _bind(
-        self, writing: AsyncEngine | AsyncConnection, reading: AsyncEngine | AsyncConnection
-    ) -> None:
+    def _bind(self, writing: Bind, reading: Bind, reading_fresh: Bind) -> None:
         self._sessions = async_sessionmaker(
             writing,
             class_=WriteSession,
@@ -251,12 +251,15 @@ class Database:
             expire_on_commit=False,
             join_transaction_mode="create_savepoint",
         )
-        self._read_sessions = async_sessionmaker(
-            reading,
-            class_=ReadSession,
-            sync_session_class=_ReadOnlySession,
-            expire_on_commit=False,
-            join_transaction_mode="create_savepoint",
+        self._read_sessions, self._fresh_read_sessions = (
+            async_sessionmaker(
+                each,
+                class_=ReadSession,
+                sync_session_class=_ReadOnlySession,
+                expire_on_commit=False,
+                join_transaction_mode="create_savepoint",
+            )
+            for each in (reading, reading_fresh)
         )
 
     # --- sessions ---
@@ -279,17 +282,32 @@ class Database:
             await _run_hooks(session, hooks)
 
     async def get_read_session(self) -> AsyncIterator[ReadSession]:
-        """The session of a request that only reads: a dependency."""
-        if self._read_sessions is None:
-            raise RuntimeError(_NOT_STARTED)
-        async with self._read_sessions() as session:
+        """The session of a request that only reads: a dependency.
+
+        The replica answers where there is one, and may be behind.
+        """
+        async with self._new_read_session(fresh=False) as session:
             yield session
 
     session_context = asynccontextmanager(get_session)
     """A session outside of requests: `async with database.session_context() as session`."""
 
-    read_session_context = asynccontextmanager(get_read_session)
-    """A session that only reads, outside of requests."""
+    @asynccontextmanager
+    async def read_session_context(self, *, fresh: bool = False) -> AsyncIterator[ReadSession]:
+        """A session that only reads, outside of requests.
+
+        Args:
+            fresh: whether to ask the main database also where there is a replica, which may be
+                behind: for whatever decides who somebody is, or what they may do.
+        """
+        async with self._new_read_session(fresh=fresh) as session:
+            yield session
+
+    def _new_read_session(self, *, fresh: bool) -> ReadSession:
+        sessions = self._fresh_read_sessions if fresh else self._read_sessions
+        if sessions is None:
+            raise RuntimeError(_NOT_STARTED)
+        return sessions()
 
     async def in_transaction(
         self, work: Callable[[AsyncSession], Awaitable[ResultT]], *, attempts: int = 3

@@ -102,7 +102,7 @@ async def count_by_version(
 
 async def _count(database: Database, table: Table, condition: ColumnElement[bool]) -> int:
     statement = select(func.count()).select_from(table).where(condition)
-    async with database.read_session_context() as session:
+    async with database.read_session_context(fresh=True) as session:
         return await session.scalar(statement) or 0
 
 

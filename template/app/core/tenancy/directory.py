@@ -108,7 +108,7 @@ directory = Directory()
 async def find_tenant(slug: str) -> Tenant | None:
     """Find a tenant by its slug, whoever asks."""
     with in_directory():
-        async with HOME.read_session_context() as session:
+        async with HOME.read_session_context(fresh=True) as session:
             found: Tenant | None = await session.scalar(select(Tenant).where(Tenant.slug == slug))
     return found
 
@@ -116,7 +116,7 @@ async def find_tenant(slug: str) -> Tenant | None:
 async def is_open(tenant_id: uuid.UUID) -> bool:
     """Whether a tenant is there, and not suspended, as the database says at this moment."""
     with in_directory():
-        async with HOME.read_session_context() as session:
+        async with HOME.read_session_context(fresh=True) as session:
             found = await session.get(Tenant, tenant_id)
     return found is not None and found.suspended_at is None
 

@@ -36,7 +36,7 @@ class TenantRead(ResponseSchema):
 
 async def get_tenant(_: CurrentPrincipal) -> Tenant:
     """Read the caller's tenant."""
-    async with HOME.read_session_context() as session:
+    async with HOME.read_session_context(fresh=True) as session:
         tenant = await session.get(Tenant, current_tenant())
     if tenant is None or tenant.is_deleted:
         raise NotFoundError("There is no such tenant any more")

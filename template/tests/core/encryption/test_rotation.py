@@ -24,7 +24,7 @@ from tests.core.encryption.accounts import (
 )
 from tests.core.encryption.keyrings import keyring
 from tests.core.first_database import database
-from tests.core.plugin import Addresses
+from tests.core.plugin import Addresses, with_changes
 
 ROWS = 7
 
@@ -72,6 +72,14 @@ async def test_everything_is_under_the_new_key_and_nothing_else_changes() -> Non
     assert await counted() == {"v2": ROWS + ROWS // 2, "v1": 0, "other": 0}
     after = [(each.updated_at, each.version, each.created_at) for each in await accounts()]
     assert after == before
+
+
+async def test_a_replica_that_is_late_hides_no_value(
+    module_databases: Addresses, empty_databases: Addresses, settings: Settings
+) -> None:
+    late = {database.replica_variable: empty_databases[database.variable]}
+    async with database.connected(with_changes(settings, **module_databases, **late)):
+        assert (await counted())["v1"] == ROWS + ROWS // 2
 
 
 async def accounts() -> list[Account]:

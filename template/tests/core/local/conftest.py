@@ -12,6 +12,7 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from app.config import Settings
 from app.core.application import create_app
 from app.core.audit import audit
+from app.core.database.layout import DATABASES
 from app.core.secrets import secrets
 from tests.core.issuing.base import Issuer
 from tests.core.issuing.local import LocalIssuer
@@ -54,6 +55,28 @@ async def crowd(
 ) -> AsyncIterator[People]:
     """Users of a service of their own, whose transactions are real."""
     service = create_app(with_changes(settings, **own_databases, **PATIENT))
+    async with service.router.lifespan_context(service), caller_of(service, headers={}) as caller:
+        yield People(caller, mailbox)
+
+
+@pytest.fixture
+def late_replicas(new_databases: NewDatabases) -> Iterator[Addresses]:
+    """Databases that play replicas to which nothing has come yet."""
+    with new_databases() as made:
+        migrate(made)
+        yield {each.replica_variable: made[each.variable] for each in DATABASES}
+
+
+@pytest.fixture
+async def late(
+    app: FastAPI,
+    own_databases: Addresses,
+    late_replicas: Addresses,
+    settings: Settings,
+    mailbox: Mailbox,
+) -> AsyncIterator[People]:
+    """Users of a service with such replicas."""
+    service = create_app(with_changes(settings, **own_databases, **late_replicas))
     async with service.router.lifespan_context(service), caller_of(service, headers={}) as caller:
         yield People(caller, mailbox)
 

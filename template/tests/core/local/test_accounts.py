@@ -38,6 +38,27 @@ async def test_register_verify_and_sign_in(people: People) -> None:
     assert me["provider"] == "local"
 
 
+async def test_nobody_waits_for_a_replica_that_is_late(late: People, mailbox: Mailbox) -> None:
+    email, other = await late.join(), new_address()
+    tokens = await late.login(email)
+    assert (await late.refresh(tokens)).status_code == 200
+    headers = bearer(tokens["access_token"])
+    listed = (await late.caller.get(f"{AUTH}/sessions", headers=headers)).json()
+    assert [each["current"] for each in listed["items"]] == [True]
+    body = {"current_password": PASSWORD, "new_password": OTHER}
+    assert (await late.post("password/change", headers, **body)).status_code == 200
+    assert "was changed" in (await mailbox.next(email))["Subject"]
+    assert (await late.post("password/forgot", email=email)).status_code == 202
+    body = {"token": await late.mailed_token(email), "password": PASSWORD}
+    assert (await late.post("password/reset", **body)).status_code == 204
+    assert "was changed" in (await mailbox.next(email))["Subject"]
+    body = {"current_password": PASSWORD, "new_email": other}
+    assert (await late.post("email/change", headers, **body)).status_code == 202
+    token = await late.mailed_token(other)
+    assert (await late.post("email/confirm", headers, token=token)).status_code == 204
+    await late.forget_mails(email)
+
+
 async def test_an_answer_with_tokens_is_as_oauth_wants_it(people: People) -> None:
     email = await people.join()
     answer = await people.post("login", email=email, password=PASSWORD)

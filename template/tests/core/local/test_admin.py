@@ -46,6 +46,14 @@ async def test_the_first_administrator_is_made_by_a_command(
     assert (await crowd.me(tokens)).json()["roles"] == ["admin"]
 
 
+async def test_the_command_shows_what_is_true_now(
+    late: People, own_databases: Addresses, late_replicas: Addresses
+) -> None:
+    email = await late.join()
+    done = run(own_databases | late_replicas, "show", email, *giving(email))
+    assert done.stdout.startswith(f"{email} "), done.stderr
+
+
 def test_a_password_is_typed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     typed = iter([PASSWORD, OTHER])
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))

@@ -45,6 +45,18 @@ async def test_who_registers_owns_a_new_tenant(people: People) -> None:
     assert (await people.me(refreshed)).json()["tenant"] == me["tenant"]
 
 
+async def test_nobody_waits_for_a_replica_that_is_late(late: People) -> None:
+    owner, email = await late.join(), new_address()
+    tokens = await late.login(owner)
+    tenant = await late.caller.get("/api/v1/tenant", headers=bearer(tokens["access_token"]))
+    assert tenant.json()["slug"] == slug_of(owner)
+    assert (await invite(late, tokens, email)).status_code == 202
+    assert (await accept(late, email)).status_code == 204
+    await late.login(email, **naming(owner))
+    again = {"email": new_address(), "password": PASSWORD, **naming(owner)}
+    assert (await late.post("register", **again)).status_code == 409
+
+
 async def test_nothing_is_founded_before_the_address_is_verified(people: People) -> None:
     email = new_address()
     await people.post("register", email=email, password=PASSWORD)

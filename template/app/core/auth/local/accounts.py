@@ -40,7 +40,7 @@ async def login(settings: LocalSettings, email: str, password: str, origin: Orig
             raise each.refuse()
     # Not before: one address that goes on and on would use up everybody's tries of the account.
     [account] = await throttle.count((throttle.ACCOUNT, name))
-    async with HOME.read_session_context() as reading:
+    async with HOME.read_session_context(fresh=True) as reading:
         user = await find_user(reading, email)
         identifier = user.id if user else uuid7()
         known = await sessions.is_known(reading, identifier, origin.address)
@@ -90,7 +90,7 @@ async def forgot_password(settings: LocalSettings, email: str, origin: Origin) -
     Raises:
         RateLimitedError: too many mails were caused from there.
     """
-    async with HOME.read_session_context() as reading:
+    async with HOME.read_session_context(fresh=True) as reading:
         found = await find_user(reading, email)
     user = found if found is not None and found.disabled_at is None else None
     limit, who = (throttle.RESETS, account_key(email)) if user else (throttle.MAILS, email)
@@ -119,7 +119,7 @@ async def reset_password(
         ValidationFailedError: the password is refused; the token stays valid.
         RateLimitedError: too many tries.
     """
-    async with HOME.read_session_context() as reading:
+    async with HOME.read_session_context(fresh=True) as reading:
         seen = await mail_tokens.find(reading, "reset", token)
     check_password(password, seen.email, settings.password_min_length)
     place = await count_try(token, origin)
@@ -173,7 +173,7 @@ async def prove(
         ForbiddenError: the present password is another one.
         RateLimitedError: too many attempts.
     """
-    async with HOME.read_session_context() as reading:
+    async with HOME.read_session_context(fresh=True) as reading:
         user = await reading.get(User, user_id)
         known = await sessions.is_known(reading, user_id, origin.address)
     if user is None:

@@ -57,7 +57,7 @@ async def confirm_change(settings: LocalSettings, user_id: uuid.UUID, token: str
         BadRequestError: the token is not valid, or not this user's.
         ConflictError: the address has an account meanwhile.
     """
-    async with HOME.read_session_context() as reading:
+    async with HOME.read_session_context(fresh=True) as reading:
         seen = await mail_tokens.find(reading, "email", token)
     if seen.user_id != user_id:
         raise mail_tokens.not_valid()

@@ -103,7 +103,7 @@ async def unlink(email: str, provider: str) -> str:
 
 async def show(email: str) -> str:
     """Tell of a user."""
-    async with HOME.read_session_context() as session:
+    async with HOME.read_session_context(fresh=True) as session:
         user = await _user(session, email)
         roles = await sessions.roles_of(session, user.id)
         known = len(await sessions.list_of(session, user.id))

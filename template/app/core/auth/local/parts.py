@@ -91,7 +91,7 @@ async def check_registrant(
         ForbiddenError: the password is another one.
         RateLimitedError: too many tries.
     """
-    async with HOME.read_session_context() as reading:
+    async with HOME.read_session_context(fresh=True) as reading:
         registration = await mail_tokens.find(reading, "register", token)
     place = await count_try(token, origin)
     verdict = await passwords(settings).verify(password, registration.password_hash)

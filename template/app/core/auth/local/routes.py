@@ -166,7 +166,7 @@ async def logout_all(principal: CurrentPrincipal) -> None:
 async def list_sessions(principal: CurrentPrincipal) -> SessionList:
     """Read the sessions of the caller."""
     current = session_of(principal)
-    async with HOME.read_session_context() as session:
+    async with HOME.read_session_context(fresh=True) as session:
         found = await sessions.list_of(session, user_of(principal))
     items = [SessionRead.model_validate(each) for each in found]
     return SessionList(

@@ -56,7 +56,7 @@ async def invite(
 ) -> Accepted:
     """Invite somebody into the caller's tenant; only owners invite managers."""
     _check_rights(principal, body.role)
-    async with HOME.read_session_context() as reading:
+    async with HOME.read_session_context(fresh=True) as reading:
         tenant = await reading.get(Tenant, current_tenant())
         if tenant is None or tenant.suspended_at is not None:
             raise ForbiddenError("This tenant is suspended or gone")
@@ -88,7 +88,7 @@ def _check_rights(principal: Principal, role: InvitedRole) -> None:
 async def accept(body: Acceptance, settings: SettingsDep, origin: OriginDep) -> None:
     """Make the account to which the mail has invited."""
     text, password = body.token.get_secret_value(), body.password.get_secret_value()
-    async with HOME.read_session_context() as reading:
+    async with HOME.read_session_context(fresh=True) as reading:
         seen = await mail_tokens.find(reading, "invite", text)
     check_password(password, seen.email, settings.password_min_length)
     place = await count_try(text, origin)
