@@ -156,6 +156,16 @@ async def test_a_role_that_is_not_confined_is_refused(
             pass
 
 
+async def test_a_role_of_a_replica_that_is_not_confined_is_refused(
+    migrated: Addresses, settings: Settings
+) -> None:
+    owner = {each.replica_variable: migrated[f"migration_{each.variable}"] for each in DATABASES}
+    app = create_app(with_changes(settings, **migrated | owner))
+    with pytest.raises(SystemExit, match=r"DATABASE_REPLICA_URL\w* must name .*of DATABASE_URL"):
+        async with app.router.lifespan_context(app):
+            pass
+
+
 async def test_a_table_that_is_not_confined_makes_the_service_unready(
     migrated: Addresses, settings: Settings
 ) -> None:

@@ -124,6 +124,23 @@ class Addresses:
     migration: SecretStr | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Who answers for a database, the main one or its replica.
+
+    Attributes:
+        name: its name in health reports and figures.
+        variable: the field of the settings that holds its address.
+        engine: its engine.
+        observer: the engine of health checks: past the pool, since a full one is no outage.
+    """
+
+    name: str
+    variable: str
+    engine: AsyncEngine
+    observer: AsyncEngine
+
+
 class Database:
     """One database, usable between start and stop of the application.
 
@@ -152,8 +169,7 @@ class Database:
         self.variable = variable
         self.replica_variable = replica_variable
         self.addresses = addresses
-        self._engine: AsyncEngine | None = None
-        self._observer: AsyncEngine | None = None
+        self._servers: tuple[Server, ...] = ()
         self._migrator: AsyncEngine | None = None
         self._addresses: Addresses | None = None
         self._sessions: async_sessionmaker[WriteSession] | None = None
@@ -163,31 +179,43 @@ class Database:
     # --- life ---
 
     @property
+    def replica_name(self) -> str:
+        """The name of its replica in health reports and figures."""
+        return f"{self.name}_replica"
+
+    @property
     def metadata(self) -> MetaData:
         """Its tables."""
         return self.base.metadata
 
     @property
-    def engine(self) -> AsyncEngine:
-        """The engine.
+    def servers(self) -> tuple[Server, ...]:
+        """The main server and, where there is one, the replica.
 
         Raises:
             RuntimeError: the application does not run.
         """
-        if self._engine is None:
+        if not self._servers:
             raise RuntimeError(_NOT_STARTED)
-        return self._engine
+        return self._servers
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The engine of the main server.
+
+        Raises:
+            RuntimeError: the application does not run.
+        """
+        return self.servers[0].engine
 
     @property
     def observer(self) -> AsyncEngine:
-        """The engine of health checks: past the pool, since a full one is no outage.
+        """The engine of the main server's health checks.
 
         Raises:
             RuntimeError: the application does not run.
         """
-        if self._observer is None:
-            raise RuntimeError(_NOT_STARTED)
-        return self._observer
+        return self.servers[0].observer
 
     @property
     def migrator(self) -> AsyncEngine:
@@ -215,23 +243,25 @@ class Database:
     async def connected(self, settings: ConnectionSettings) -> AsyncIterator[None]:
         """Hold the engines; connections are made when they are needed."""
         addresses = self.addresses(settings)
-        engine = build_engine(driver_url(addresses.main), settings, self.variable)
-        replica, variable = addresses.replica, self.replica_variable
-        reader = build_engine(driver_url(replica), settings, variable) if replica else engine
-        alone = settings.model_copy(update={"db_use_null_pool": True})
-        observer = build_engine(driver_url(addresses.main), alone, self.variable)
+        servers = [_serve(self.name, self.variable, addresses.main, settings)]
+        if addresses.replica:
+            servers.append(
+                _serve(self.replica_name, self.replica_variable, addresses.replica, settings)
+            )
         migration = driver_url(addresses.migration or addresses.main)
         migrator = build_engine(migration, settings.of_migrations())
         before = vars(self).copy()
-        self._addresses, self._engine, self._migrator = addresses, engine, migrator
-        self._observer = observer.execution_options(isolation_level="AUTOCOMMIT")
-        self._bind(engine, *(each.execution_options(**READING) for each in (reader, engine)))
+        self._addresses, self._servers, self._migrator = addresses, tuple(servers), migrator
+        readers = [each.engine.execution_options(**READING) for each in servers]
+        self._bind(servers[0].engine, readers[-1], readers[0])
         try:
             yield
         finally:
             vars(self).update(before)
-            for each in (engine, reader, observer, migrator):
-                await each.dispose()
+            for server in servers:
+                await server.engine.dispose()
+                await server.observer.dispose()
+            await migrator.dispose()
 
     @contextmanager
     def bound_to(self, connection: AsyncConnection) -> Iterator[None]:
@@ -329,6 +359,14 @@ class Database:
                 async with self.session_context() as session:
                     return await work(session)
         raise AssertionError("stamina raises when it gives up")
+
+
+def _serve(name: str, variable: str, address: SecretStr, settings: ConnectionSettings) -> Server:
+    alone = settings.model_copy(update={"db_use_null_pool": True})
+    engine, observer = (
+        build_engine(driver_url(address), each, variable) for each in (settings, alone)
+    )
+    return Server(name, variable, engine, observer.execution_options(isolation_level="AUTOCOMMIT"))
 
 
 def is_conflict(error: Exception) -> bool:

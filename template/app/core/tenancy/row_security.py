@@ -44,9 +44,9 @@ async def check_database(*, at_start: bool) -> Details:
         SystemExit: at the start, when the role of the service is not confined by it.
         RuntimeError: later, also when a table is not confined.
     """
-    for database in DATABASES:
+    for database, server in ((each, server) for each in DATABASES for server in each.servers):
         try:
-            async with database.observer.connect() as connection:
+            async with server.observer.connect() as connection:
                 role = (await connection.execute(_ROLE)).one()
                 owned = set(await connection.scalars(_OWNED_BY_ROLE))
                 confined = await connection.run_sync(confined_tables)
@@ -56,17 +56,22 @@ async def check_database(*, at_start: bool) -> Details:
             raise
         names = {table.name for table in database.metadata.tables.values() if OWNED in table.info}
         if role.bypasses or owned & names:
-            _refuse(database, role.name, at_start=at_start)
+            _refuse(database, server.variable, role.name, at_start=at_start)
         if not at_start and (missing := names - confined):
             raise RuntimeError(f"not confined by row-level security: {', '.join(sorted(missing))}")
     return {"confined_by": "row-level security"}
 
 
-def _refuse(database: Database, role: str, *, at_start: bool) -> None:
-    variable = database.variable.upper()
+def _refuse(database: Database, variable: str, role: str, *, at_start: bool) -> None:
+    main = database.variable.upper()
+    mend = (
+        f"name the owner in MIGRATION_{main}, and another role here, which the migrations make and"
+        " give its rights"
+        if variable == database.variable
+        else f"name the role of {main} here, too"
+    )
     message = (
-        f"configuration: {variable} must name a role that neither owns the tables nor bypasses"
-        f" row-level security, and '{role}' does: name the owner in MIGRATION_{variable}, and"
-        " another role here, which the migrations make and give its rights"
+        f"configuration: {variable.upper()} must name a role that neither owns the tables nor"
+        f" bypasses row-level security, and '{role}' does: {mend}"
     )
     raise SystemExit(message) if at_start else RuntimeError(message)
