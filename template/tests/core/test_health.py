@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 from fastapi import Depends, FastAPI
-from httpx2 import AsyncClient
+from httpx2 import AsyncClient, Response
 
 from app.config import Settings
 from app.core import health
@@ -12,7 +12,8 @@ from app.core.database.layout import DATABASES
 from app.core.health import Health
 from app.core.piece import Check, Details, Piece
 from app.core.registry import PIECES
-from tests.core.plugin import caller_of
+from tests.core.outages import line_to
+from tests.core.plugin import Addresses, caller_of, with_changes
 
 
 def migrations_of(database: Database) -> str:
@@ -84,6 +85,50 @@ async def test_detailed_health_is_for_the_internal_network_only(app: FastAPI) ->
     assert answer.status_code == 403
     assert answer.json()["code"] == "forbidden"
     assert "components" not in answer.json()
+
+
+async def details_with(settings: Settings, **replica: str) -> Response:
+    app = create_app(with_changes(settings, **replica))
+    async with app.router.lifespan_context(app), caller_of(app) as caller:
+        return await caller.get("/health/detailed")
+
+
+@pytest.mark.parametrize("database", DATABASES, ids=lambda each: each.name)
+async def test_a_replica_is_a_component_of_its_own(
+    settings: Settings, addresses: Addresses, database: Database
+) -> None:
+    answer = await details_with(
+        settings, **{database.replica_variable: addresses[database.variable]}
+    )
+    components = answer.json()["components"]
+    replicas = {name for name in components if name.endswith("replica")}
+    assert (answer.status_code, replicas) == (200, {database.replica_name})
+    details = components[database.replica_name]["details"]
+    assert details["revision"] == components[migrations_of(database)]["details"]["revision"]
+    assert details["pool"].keys() == components[database.name]["details"]["pool"].keys()
+
+
+@pytest.mark.parametrize("database", DATABASES, ids=lambda each: each.name)
+async def test_a_service_without_its_replica_is_not_ready(
+    settings: Settings, addresses: Addresses, database: Database
+) -> None:
+    async with line_to(addresses[database.variable]) as line:
+        await line.cut()
+        answer = await details_with(settings, **{database.replica_variable: line.url})
+    components = answer.json()["components"]
+    states = [components[name]["status"] for name in (database.name, database.replica_name)]
+    assert (answer.status_code, states) == (503, ["up", "down"])
+
+
+@pytest.mark.parametrize("database", DATABASES, ids=lambda each: each.name)
+async def test_a_replica_that_is_behind_its_migrations_is_not_ready(
+    settings: Settings, empty_databases: Addresses, database: Database
+) -> None:
+    answer = await details_with(
+        settings, **{database.replica_variable: empty_databases[database.variable]}
+    )
+    assert answer.status_code == 503
+    assert answer.json()["components"][database.replica_name]["status"] == "down"
 
 
 async def _down(_: object) -> Details:

@@ -1,6 +1,6 @@
 """How the database attaches itself to the service."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, Pool
 from app.core.database.failures import answer_to
 from app.core.database.handle import Database
 from app.core.database.layout import DATABASES
-from app.core.database.revision import check_revision
+from app.core.database.revision import check_revision, revision_at
 from app.core.errors import ConflictError, PreconditionFailedError, answer_app_exception
 from app.core.piece import Check, Details, Piece
 
@@ -40,12 +40,27 @@ async def _probe(database: Database, _: "CoreSettings") -> Details:
     return {"pool": _pool_figures(database.engine.pool)}
 
 
+async def _probe_replica(database: Database, _: "CoreSettings") -> Details:
+    """Ask what those need who read from it: that it answers, and has the tables of this code."""
+    replica = database.servers[-1]
+    revision = await revision_at(replica, database.section)
+    return {"pool": _pool_figures(replica.engine.pool), **revision}
+
+
 def _checks(database: Database) -> tuple[Check, Check]:
     migrations = database.name.replace("database", "migrations")
     return (
         Check(name=database.name, probe=partial(_probe, database)),
         Check(name=migrations, probe=partial(check_revision, database)),
     )
+
+
+def _checks_of_replicas(settings: "CoreSettings") -> Sequence[Check]:
+    return [
+        Check(name=database.replica_name, probe=partial(_probe_replica, database))
+        for database in DATABASES
+        if database.addresses(settings).replica
+    ]
 
 
 def _pool_figures(pool: Pool) -> dict[str, int]:
@@ -79,6 +94,7 @@ piece = Piece(
     needs=("errors", "health"),
     lifespan=_lifespan,
     checks=tuple(check for database in DATABASES for check in _checks(database)),
+    further_checks=_checks_of_replicas,
     handlers={
         DBAPIError: answer_database_error,
         PoolTimeoutError: answer_database_error,

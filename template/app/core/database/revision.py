@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from app.core.piece import Details
 
 if TYPE_CHECKING:
-    from app.core.database.handle import Database
+    from app.core.database.handle import Database, Server
     from app.core.registry import CoreSettings
 
 
@@ -94,7 +94,12 @@ def is_ahead(connection: Connection, section: str) -> bool:
 
 
 async def check_revision(database: "Database", _: "CoreSettings") -> Details:
-    """Compare the revision in a database with this code's.
+    """Compare the revision in a database with this code's; see `revision_at`."""
+    return await revision_at(database.servers[0], database.section)
+
+
+async def revision_at(server: "Server", section: str) -> Details:
+    """Compare the revision that a server has of a database with this code's.
 
     A revision that this code does not know is newer, if the database has had all of this code's:
     during a roll-out the old processes go on serving on the migrated database.
@@ -102,9 +107,9 @@ async def check_revision(database: "Database", _: "CoreSettings") -> Details:
     Raises:
         RuntimeError: migrations are missing.
     """
-    heads, _known = await asyncio.to_thread(_revisions, database.section)
-    async with database.observer.connect() as connection:
-        current, ahead = await connection.run_sync(_compare, database.section)
+    heads, _known = await asyncio.to_thread(_revisions, section)
+    async with server.observer.connect() as connection:
+        current, ahead = await connection.run_sync(_compare, section)
     behind = not ahead and not heads <= current
     if behind:
         raise RuntimeError(f"the database is behind its migrations: {sorted(current)}")
