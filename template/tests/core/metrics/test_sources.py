@@ -8,6 +8,7 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI
 from httpx2 import AsyncClient
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, generate_latest, values
+from sqlalchemy import text
 
 from app.config import Settings
 from app.core import deadline
@@ -25,7 +26,7 @@ from app.core.metrics.sources import databases
 from tests.core.jobs.collected import Collected
 from tests.core.metrics.scraping import Figures, scrape
 from tests.core.neighbour import Neighbour, answering, neighbour
-from tests.core.plugin import caller_of, with_changes
+from tests.core.plugin import Addresses, caller_of, with_changes
 
 BREAKER_FAILURES = 2
 
@@ -88,6 +89,24 @@ async def test_a_pool_that_keeps_none_has_no_figures(settings: Settings) -> None
         figures = await scrape(caller)
     assert not list(figures.all("database_pool_limit"))
     assert not list(figures.all("database_pool_use_ratio"))
+
+
+async def test_connections_to_a_replica_are_counted_apart(
+    settings: Settings, addresses: Addresses
+) -> None:
+    database = DATABASES[0]
+    replica = {database.replica_variable: addresses[database.variable]}
+    app = create_app(with_changes(settings, **replica))
+    async with (
+        app.router.lifespan_context(app),
+        caller_of(app, headers={}) as caller,
+        database.read_session_context() as session,
+    ):
+        await session.execute(text("SELECT 1"))
+        figures = await scrape(caller)
+    for name, in_use in ((database.name, 0), (database.replica_name, 1)):
+        assert figures.one("database_pool_connections", state="in_use", database=name) == in_use
+        assert figures.one("database_pool_limit", database=name) > 0
 
 
 async def test_hits_and_misses_are_counted(caller: AsyncClient) -> None:

@@ -40,14 +40,14 @@ def source(settings: "CoreSettings", registry: CollectorRegistry) -> Iterator[Lo
     )
 
     def look() -> None:
-        for database in DATABASES:
-            pool = database.engine.pool
+        for server in (each for database in DATABASES for each in database.servers):
+            pool = server.engine.pool
             if isinstance(pool, AsyncAdaptedQueuePool):
-                connections.labels(database.name, "in_use").set(pool.checkedout())
-                connections.labels(database.name, "idle").set(pool.checkedin())
+                connections.labels(server.name, "in_use").set(pool.checkedout())
+                connections.labels(server.name, "idle").set(pool.checkedin())
                 most = pool.size() + settings.db_max_overflow
-                limit.labels(database.name).set(most)
+                limit.labels(server.name).set(most)
                 if most > 0:
-                    use.labels(database.name).set(pool.checkedout() / most)
+                    use.labels(server.name).set(pool.checkedout() / most)
 
     yield look
