@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import URL, Dialect, ExceptionContext, event
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -99,3 +100,16 @@ def _give_up_silent_connections(engine: AsyncEngine) -> None:
         if isinstance(context.original_exception, TimeoutError):
             context.is_disconnect = True
             raise ServiceUnavailableError("The database does not answer")
+
+
+def take_conflicts_for_outages(engine: AsyncEngine) -> None:
+    """Say that a replica does not answer where it ends what is read, and calls that a conflict.
+
+    It does so to whoever holds up what comes from the main database: nobody has changed the same.
+    """
+
+    @event.listens_for(engine.sync_engine, "handle_error")
+    def say_so(context: ExceptionContext) -> None:
+        error = context.sqlalchemy_exception
+        if isinstance(error, DBAPIError) and FLAVOUR.lost_conflict(error):
+            raise ServiceUnavailableError("The database does not answer") from error

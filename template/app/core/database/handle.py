@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import (
 from sqlalchemy.orm import DeclarativeBase, ORMExecuteState, Session
 from sqlalchemy.orm.exc import StaleDataError
 
-from app.core.database.engine import build_engine
+from app.core.database.engine import build_engine, take_conflicts_for_outages
 from app.core.database.flavours.flavour import FLAVOUR
 from app.core.database.roles.role import READING
 from app.core.database.settings import ConnectionSettings, driver_url
@@ -245,9 +245,9 @@ class Database:
         addresses = self.addresses(settings)
         servers = [_serve(self.name, self.variable, addresses.main, settings)]
         if addresses.replica:
-            servers.append(
-                _serve(self.replica_name, self.replica_variable, addresses.replica, settings)
-            )
+            name, variable = self.replica_name, self.replica_variable
+            servers.append(_serve(name, variable, addresses.replica, settings))
+            take_conflicts_for_outages(servers[-1].engine)
         migration = driver_url(addresses.migration or addresses.main)
         migrator = build_engine(migration, settings.of_migrations())
         before = vars(self).copy()
