@@ -4,7 +4,10 @@ import importlib.util
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from sqlalchemy import URL
 
@@ -20,6 +23,10 @@ _TABLES = """
 SELECT count(*) FROM pg_class
 WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace
 """
+_KNOWS_NEWEST = "SELECT count(*) FROM pg_settings WHERE name = 'transaction_timeout'"
+_NEWEST = b"SET transaction_timeout = 0;\n"
+"""What a pg_restore from 17 on begins with, also for an older server, which refuses it."""
+
 _CLEAR = """
 SET lock_timeout = '10s';
 DROP SCHEMA public CASCADE;
@@ -56,8 +63,14 @@ def load(target: Target, file: Path) -> None:
     Raises:
         BackupError: it cannot be done.
     """
-    arguments = ["--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges"]
-    _run(target, ["pg_restore", *arguments], reads=file)
+    arguments = ["--no-owner", "--no-privileges"]
+    if _count(target, _KNOWS_NEWEST):
+        wholly = ["--single-transaction", "--exit-on-error"]
+        _run(target, ["pg_restore", *wholly, *arguments], reads=file)
+        return
+    with _script(target, file, arguments) as script:
+        wholly = ["--single-transaction", "--set=ON_ERROR_STOP=1"]
+        _run(target, ["psql", "--no-psqlrc", "--quiet", *wholly], reads=script)
 
 
 def holds_tables(target: Target) -> bool:
@@ -66,8 +79,7 @@ def holds_tables(target: Target) -> bool:
     Raises:
         BackupError: it cannot be told.
     """
-    said = _run(target, ["psql", "--no-psqlrc", "--tuples-only", "--command", _TABLES])
-    return int(said) > 0
+    return _count(target, _TABLES) > 0
 
 
 def clear(target: Target) -> None:
@@ -87,6 +99,26 @@ def container_of(database: str) -> tuple[str, ...]:
 def seen_from_inside(url: URL) -> URL:
     """Give the address within that container: its socket, which asks for no password."""
     return URL.create("postgresql", username=url.username, database=url.database)
+
+
+def _count(target: Target, query: str) -> int:
+    return int(_run(target, ["psql", "--no-psqlrc", "--tuples-only", "--command", query]))
+
+
+@contextmanager
+def _script(target: Target, file: Path, arguments: list[str]) -> Iterator[Path]:
+    """Have what a file holds in SQL, beside it, without what only newer servers know."""
+    with TemporaryDirectory(dir=file.parent) as place:
+        whole, understood = Path(place, "whole.sql"), Path(place, "understood.sql")
+        program = _program(target, "pg_restore")
+        target.run([program, "--file=-", *arguments], reads=file, writes=whole)
+        with whole.open("rb") as given, understood.open("wb") as kept:
+            for line in given:
+                if line == _NEWEST:
+                    break
+                kept.write(line)
+            shutil.copyfileobj(given, kept)
+        yield understood
 
 
 def _run(
