@@ -46,7 +46,7 @@ STEPS = {
     "tells how": r"BUILDX_METADATA_PROVENANCE|RUNNER_GENERATE_ARTIFACTS_METADATA",
     "updates": r"deploy/pipeline/template_update\.py",
     "deploys on Render": r"deploy/render/deploy\.py \"\$",
-    "returns on Render": r"deploy/render/deploy\.py --roll-back",
+    "returns on Render": r"deploy/render/deploy\.py --roll-back \"\$COMMIT\"",
     "pushes": r"--sbom true --provenance mode=max",
     "deploys on Kubernetes": r'deploy/kubernetes/deploy\.sh "\$\w+" "\$',
     "returns on Kubernetes": r"kubectl rollout undo",

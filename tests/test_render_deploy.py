@@ -15,19 +15,23 @@ KEY = "rnd_1a2b3c"
 
 
 class Render:
-    """Render's API for two services, each with two deploys so far.
+    """Render's API for two services, each with four deploys so far.
 
     Attributes:
         course: what a new deploy becomes, look by look.
+        failing: services whose new deploys fail instead.
+        triggers: what Render says has started a deploy.
         asked: the requests that change something.
     """
 
     def __init__(self) -> None:
         self.course = ["build_in_progress", "pre_deploy_in_progress", "live"]
+        self.failing = set[str]()
         self.asked: list[tuple[str, dict[str, str]]] = []
+        self.triggers = {"deploys": "api", "rollback": "rollback"}
         self.queued = False
         self.broken = 0
-        self.deploys = {
+        self.deploys: dict[str, list[dict[str, Any]]] = {
             service: [
                 {"id": f"{service}-3", "status": "live", "commit": {"id": "new"}},
                 {"id": f"{service}-2", "status": "deactivated", "commit": {"id": "new"}},
@@ -37,6 +41,27 @@ class Render:
             for service in ("srv-web", "srv-worker")
         }
         self._looks: dict[str, int] = {}
+
+    def history(self, service: str, *commits: str) -> None:
+        """Let a service have been live on these commits, the newest first, which it is on now."""
+        self.deploys[service] = [
+            {
+                "id": f"{service}-{len(commits) - 1 - place}",
+                "status": "deactivated" if place else "live",
+                "commit": {"id": commit},
+            }
+            for place, commit in enumerate(commits)
+        ]
+
+    @property
+    def live(self) -> list[str]:
+        """On which commit each service is live."""
+        return [
+            each["commit"]["id"]
+            for deploys in self.deploys.values()
+            for each in deploys
+            if each["status"] == "live"
+        ]
 
     def answer(self, request: Request) -> tuple[int, Any]:
         """Answer as Render does."""
@@ -49,8 +74,15 @@ class Render:
 
     def _change(self, service: str, what: str, body: dict[str, str]) -> tuple[int, Any]:
         self.asked.append((f"{service}/{what}", body))
-        started = {"id": f"{service}-9", "status": "created", "commit": {"id": "any"}}
-        self.deploys[service].insert(0, started)
+        deploys = self.deploys[service]
+        commits = {each["id"]: each["commit"] for each in deploys}
+        started = {
+            "id": f"{service}-{len(deploys) + 5}",
+            "status": "created",
+            "commit": commits.get(body.get("deployId", ""), {"id": body.get("commitId")}),
+            "trigger": self.triggers[what],
+        }
+        deploys.insert(0, started)
         return (202, None) if self.queued else (201, started)
 
     def _look(self, service: str, deploy: str | None) -> tuple[int, Any]:
@@ -61,7 +93,16 @@ class Render:
             return 503, None
         number = self._looks.get(deploy, 0)
         self._looks[deploy] = number + 1
-        return 200, {"id": deploy, "status": self.course[min(number, len(self.course) - 1)]}
+        status = self.course[min(number, len(self.course) - 1)]
+        if status == "live":
+            status = "update_failed" if service in self.failing else self._goes_live(service)
+        self.deploys[service][0]["status"] = status
+        return 200, {"id": deploy, "status": status}
+
+    def _goes_live(self, service: str) -> str:
+        for each in self.deploys[service]:
+            each["status"] = "deactivated" if each["status"] == "live" else each["status"]
+        return "live"
 
 
 @pytest.fixture
@@ -122,8 +163,9 @@ def test_what_fails_is_told_and_stops_the_rest(api: tuple[Render, str], status: 
 
 def test_roll_back_returns_to_what_was_live_before(api: tuple[Render, str]) -> None:
     render, url = api
-    ran = run(url, "--roll-back")
+    ran = run(url, "--roll-back", "")
     assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith("Returning to old\n")
     assert render.asked == [
         ("srv-web/rollback", {"deployId": "srv-web-0"}),
         ("srv-worker/rollback", {"deployId": "srv-worker-0"}),
@@ -132,11 +174,65 @@ def test_roll_back_returns_to_what_was_live_before(api: tuple[Render, str]) -> N
 
 def test_roll_back_without_an_earlier_deploy_changes_nothing(api: tuple[Render, str]) -> None:
     render, url = api
-    render.deploys["srv-web"] = render.deploys["srv-web"][:2]
+    render.deploys["srv-worker"] = render.deploys["srv-worker"][:2]
     ran = run(url, "--roll-back")
     assert ran.returncode == 1
-    assert ran.stderr == "srv-web: there is no earlier deploy to return to\n"
+    assert ran.stderr == "There is no earlier commit that was live on every service: name one\n"
     assert not render.asked
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_roll_back_that_ended_halfway_goes_on_to_the_same_commit(
+    told: bool, api: tuple[Render, str]
+) -> None:
+    render, url = api
+    render.triggers["rollback"] = "rollback" if told else "api"
+    for service in render.deploys:
+        render.history(service, "B", "A", "Z")
+    render.failing = {"srv-worker"}
+    assert run(url, "--roll-back").returncode == 1
+    assert render.live == ["A", "B"]
+    render.failing = set()
+    ran = run(url, "--roll-back")
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith("Returning to A\nsrv-web: is live on it already\nsrv-worker: ")
+    assert render.live == ["A", "A"]
+    # Where nobody can know that it is done it goes on, but never to what was left for this.
+    assert run(url, "--roll-back").returncode == 0
+    assert render.live == (["A", "A"] if told else ["Z", "Z"])
+
+
+def test_roll_back_leaves_a_service_that_the_bad_deploy_never_reached(
+    api: tuple[Render, str],
+) -> None:
+    render, url = api
+    render.history("srv-web", "B", "A", "Z")
+    render.history("srv-worker", "A", "Z")
+    ran = run(url, "--roll-back")
+    assert ran.returncode == 0, ran.stderr
+    assert render.live == ["A", "A"]
+    assert render.asked == [("srv-web/rollback", {"deployId": "srv-web-1"})]
+
+
+@pytest.mark.parametrize("deployed", ["B", "C"], ids=["again", "mended"])
+def test_what_was_deployed_since_is_returned_from(deployed: str, api: tuple[Render, str]) -> None:
+    render, url = api
+    for service in render.deploys:
+        render.history(service, "B", "A", "Z")
+    # The fourth is as when settings change: on the same commit, by no roll-back.
+    for arguments in (("--roll-back",), (deployed,), ("--roll-back",), ("A",), ("--roll-back",)):
+        assert run(url, *arguments).returncode == 0
+        assert render.live == [deployed if arguments == (deployed,) else "A"] * 2
+
+
+def test_roll_back_goes_to_the_commit_that_is_named(api: tuple[Render, str]) -> None:
+    render, url = api
+    render.history("srv-web", "B", "A")
+    render.history("srv-worker", "B", "A", "Z")
+    ran = run(url, "--roll-back", "Z")
+    assert ran.returncode == 1
+    assert ran.stderr == "srv-web: never live on Z, and left alone\n"
+    assert render.live == ["B", "Z"]
 
 
 def test_a_moment_without_the_api_is_outlived(api: tuple[Render, str]) -> None:
