@@ -264,7 +264,8 @@ def test_an_update_runs_where_no_token_is() -> None:
     assert "secrets." not in runs
     assert "github.token" not in runs
     assert not re.search(r"template_update\.py|make |git checkout", pushes)
-    assert "git -c core.hooksPath=/dev/null push" in pushes
+    assert "deploy/pipeline/push_update.py origin" in pushes
+    assert '"fetch-depth": 0' in pushes
     _, files = tree(ci="gitlab")
     document = yaml.safe_load(files[PIPELINE])
     assert "environment" not in document["template-update"]
@@ -272,7 +273,7 @@ def test_an_update_runs_where_no_token_is() -> None:
     pushes = json.dumps(document["template-update-request"])
     assert document["template-update-request"]["environment"]["name"] == "template-update"
     assert not re.search(r"template_update\.py|make |git checkout|\. update/", pushes)
-    assert "git -c core.hooksPath=/dev/null push" in pushes
+    assert document["template-update-request"]["variables"]["GIT_DEPTH"] == "0"
 
 
 @pytest.mark.parametrize("root", ["", "/below"])
@@ -282,7 +283,7 @@ def test_an_update_is_pushed_to_where_gitlab_is(root: str, tmp_path: Path) -> No
     [push] = [
         line
         for line in yaml.safe_load(files[PIPELINE])["template-update-request"]["script"]
-        if " push " in line
+        if "/push_update.py " in line
     ]
     asked = []
 
@@ -297,12 +298,13 @@ def test_an_update_is_pushed_to_where_gitlab_is(root: str, tmp_path: Path) -> No
         ("fetch", "--quiet", ".", "HEAD"),
     ):
         subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    write(tmp_path, {path: files[path] for path in files if path.startswith("deploy/pipeline/")})
     with outside(answer) as address:
         ran = subprocess.run(
             ["sh", "-c", push],
             cwd=tmp_path,
             env={
-                "PATH": os.environ["PATH"],
+                "PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}",
                 "GIT_TERMINAL_PROMPT": "0",
                 "BRANCH": "template-update",
                 "CI_PROJECT_URL": f"{address}{root}/team/service",
@@ -313,7 +315,7 @@ def test_an_update_is_pushed_to_where_gitlab_is(root: str, tmp_path: Path) -> No
             check=False,
         )
     assert ran.returncode != 0
-    assert asked == [(f"{root}/team/service.git/info/refs", "service=git-receive-pack")]
+    assert asked == [(f"{root}/team/service.git/info/refs", "service=git-upload-pack")]
 
 
 def test_pull_requests_of_strangers_deploy_nothing() -> None:

@@ -1,6 +1,7 @@
 """What `deploy/pipeline/` has, as a pipeline runs it: git, make and HTTP are real, and small."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -152,6 +153,94 @@ def test_a_template_of_another_machine_is_told(here: bool, tmp_path: Path) -> No
     ran = run(directory, report)
     assert ran.returncode == (0 if here else 1), ran.stderr
     assert ("write the address of the template's repository" in ran.stderr) is not here
+
+
+# --- What is pushed ------------------------------------------------------------------------------
+
+PUSH = ROOT / "template/deploy/pipeline/push_update.py"
+BRANCH = "template-update"
+PERSON = ("-c", "user.name=a", "-c", "user.email=a@b")
+
+
+def pushed(directory: Path, remote: Path | str) -> subprocess.CompletedProcess[str]:
+    """Push an update as a pipeline does: made in one clone, and pushed from another."""
+    maker, pusher = directory / "maker", directory / "pusher"
+    for clone in (maker, pusher):
+        shutil.rmtree(clone, ignore_errors=True)
+        git(directory, "clone", "--quiet", "--branch", "main", str(directory / "hub"), str(clone))
+    assert run(maker, directory / "report.md").returncode == 0
+    git(maker, "bundle", "create", "--quiet", str(directory / "update.bundle"), "origin/main..HEAD")
+    git(pusher, "fetch", "--quiet", str(directory / "update.bundle"), "HEAD")
+    return subprocess.run(
+        [sys.executable, "-I", str(PUSH), str(remote), BRANCH],
+        cwd=pusher,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Path:
+    """The repository of a service, with the branch of an update."""
+    directory = service(tmp_path / "hub")
+    git(directory, "branch", "--move", "main")
+    assert pushed(tmp_path, "origin").returncode == 0
+    return directory
+
+
+def theirs(hub: Path) -> str:
+    """Commit something to the branch of the update, as a person who resolves a conflict."""
+    clone = hub.parent / "person"
+    git(hub.parent, "clone", "--quiet", "--branch", BRANCH, str(hub), str(clone))
+    (clone / "app.py").write_text("resolved\n")
+    git(clone, *PERSON, "commit", "-qam", "Resolve")
+    git(clone, "push", "--quiet")
+    return git(hub, "rev-parse", BRANCH)
+
+
+def test_an_update_takes_the_place_of_the_one_before(hub: Path) -> None:
+    before = git(hub, "rev-parse", BRANCH)
+    git(hub, *PERSON, "commit", "-q", "--allow-empty", "-m", "Go on")
+    ran = pushed(hub.parent, "origin")
+    assert ran.returncode == 0, ran.stderr
+    assert git(hub, "rev-parse", BRANCH) != before
+    assert git(hub, "rev-parse", f"{BRANCH}~1") == git(hub, "rev-parse", "main")
+
+
+def test_what_others_have_pushed_to_its_branch_stays(hub: Path) -> None:
+    tip = theirs(hub)
+    git(hub, *PERSON, "commit", "-q", "--allow-empty", "-m", "Go on")
+    ran = pushed(hub.parent, hub)
+    assert ran.returncode == 1
+    assert ran.stderr == (
+        "nothing was pushed: template-update has commits of a@b, which would be lost;"
+        " merge that branch or delete it\n"
+    )
+    assert git(hub, "rev-parse", BRANCH) == tip
+
+
+@pytest.mark.parametrize("command", ["merge", "delete"])
+def test_a_branch_that_is_merged_or_deleted_is_free_again(command: str, hub: Path) -> None:
+    tip = theirs(hub)
+    if command == "merge":
+        git(hub, *PERSON, "merge", "--quiet", "--no-ff", "--no-edit", BRANCH)
+        answers = hub / ".copier-answers.yml"
+        answers.write_text(answers.read_text().replace("v1.1.0", "v1.0.0"))
+        git(hub, *PERSON, "commit", "-qam", "Go on")
+    else:
+        git(hub, "branch", "-D", BRANCH)
+    ran = pushed(hub.parent, "origin")
+    assert ran.returncode == 0, ran.stderr
+    assert git(hub, "rev-parse", BRANCH) != tip
+    assert git(hub, "rev-parse", f"{BRANCH}~1") == git(hub, "rev-parse", "main")
+
+
+def test_a_remote_that_is_away_is_told_without_its_address(hub: Path) -> None:
+    ran = pushed(hub.parent, "http://update:glpat-1@127.0.0.1:9/service.git")
+    assert ran.returncode == 1
+    assert ran.stderr.endswith("nothing was pushed\n")
+    assert "glpat-1" not in ran.stderr
 
 
 # --- The merge request on GitLab ----------------------------------------------------------------
