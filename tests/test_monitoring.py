@@ -234,7 +234,12 @@ WEAKER = {
     "no short window": ("slo", "and job:slo_burn_rate:5m", "and job:slo_burn_rate:1h"),
     "another objective": ("slo", "* 0.001", "* 0.01"),
     "a pool with room is full": ("database", "use:ratio >= 1", "use:ratio > 0.8"),
-    "first events are missed": ("jobs", "unless jobs_finished_total", "and jobs_finished_total"),
+    "first events are missed": ("jobs", "unless max_over_time", "and max_over_time"),
+    "a gap is a beginning": (
+        "jobs",
+        'max_over_time(jobs_finished_total{outcome="given_up"}[15m] offset 15m)',
+        'jobs_finished_total{outcome="given_up"} offset 15m',
+    ),
     "half open counts": (
         "upstreams",
         "upstream_breaker_state) == 2",
