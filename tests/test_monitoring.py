@@ -538,6 +538,15 @@ def _panel(dashboard: dict[str, Any]) -> dict[str, Any]:
     return panel
 
 
+def test_dashboard_offers_tasks_that_only_finish(everything: Tree) -> None:
+    """As where another process has enqueued them, that nobody asks for figures."""
+    dashboard = json.loads(everything[f"{DASHBOARDS}jobs.json"])
+    [asked] = [each.text for each in dashboard_queries("jobs", dashboard) if "$task" in each.where]
+    [names] = re.findall(r'__name__=~"([^"]+)"', asked)
+    for name in ("jobs_enqueued_total", "jobs_finished_total"):
+        assert re.fullmatch(names, name)
+
+
 def _other_source(dashboard: dict[str, Any]) -> None:
     _panel(dashboard)["targets"][0]["datasource"]["uid"] = "else"
 

@@ -25,7 +25,8 @@ from app.core.jobs.backends import later
 from app.core.jobs.backends.base import NoWorkerError
 from app.core.jobs.backends.celery import CeleryQueue, Claiming, Process, Times, make_celery
 from app.core.jobs.backends.later import send_due
-from app.core.jobs.message import Message
+from app.core.jobs.message import Message, id_of
+from app.core.jobs.port import enqueued
 from app.core.jobs.task import TASKS
 from app.core.jobs.worker import work
 from app.core.redis import RedisAwayError, link
@@ -134,6 +135,22 @@ async def test_nothing_is_handed_over_while_redis_is_known_to_be_away(settings: 
 def test_a_process_does_nothing_before_it_has_begun(settings: Settings) -> None:
     with pytest.raises(RuntimeError, match="no loop"):
         Process(settings, nullcontext).do(None)
+
+
+async def test_what_was_due_counts_as_enqueued_where_it_first_runs(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run(*_: object) -> None: ...
+
+    monkeypatch.setattr(backend, "run_counted", run)
+    monkeypatch.setattr(backend, "current_queue", lambda: None)
+    process, heard = Process(settings, nullcontext), list[str]()
+    due = Message(id=id_of("due", HOUR), task="due", arguments={})
+    with enqueued.heard_by(heard.append):
+        for message in (due, due.model_copy(update={"attempt": 2})):
+            await process._run(message)
+        await process._run(Message(id=uuid4().hex, task="asked for", arguments={}))
+    assert heard == ["due"]
 
 
 def variables_of(databases: Addresses, redis_url: str, directory: Path) -> dict[str, str]:

@@ -28,6 +28,8 @@ from tests.core.redis.servers import own_server as redis_server
 
 PATIENCE = 60
 JOBS = 4
+TICK = "__main__.tick"
+"""Comes by its schedule."""
 
 
 @pytest.fixture
@@ -64,6 +66,8 @@ async def test_the_jobs_of_a_worker_are_counted(
     labels = {"task": note.name, "outcome": "succeeded"}
     assert figures.one("jobs_finished_total", **labels) == JOBS
     assert figures.one("job_duration_seconds_count", task=note.name) == JOBS
+    assert figures.one("jobs_enqueued_total", task=TICK) >= 1
+    assert figures.sum("jobs_enqueued_total", task=note.name) == 0
     assert figures.sum("database_pool_limit") >= 1
     assert figures.one("process_resident_memory_bytes") > 0
     assert figures.one("app_info") == 1
@@ -97,11 +101,12 @@ def started(redis: Server, variables: dict[str, str]) -> "subprocess.Popen[bytes
 
 
 async def of_worker(port: str) -> Figures:
-    """Ask until all jobs are counted: a result is there a moment before that."""
+    """Ask until all jobs are counted, and one of a schedule."""
     async with asyncio.timeout(PATIENCE), httpx2.AsyncClient() as caller:
         while True:
             answer = await caller.get(f"http://127.0.0.1:{port}/metrics")
             figures = Figures(answer.text)
-            if figures.sum("jobs_finished_total", task=note.name) >= JOBS:
+            done = figures.sum("jobs_finished_total", task=note.name)
+            if done >= JOBS and figures.sum("jobs_finished_total", task=TICK):
                 return figures
             await asyncio.sleep(0.05)

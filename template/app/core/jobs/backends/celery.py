@@ -37,7 +37,7 @@ from app.core.jobs.backends.later import count, move_due, put_off
 from app.core.jobs.backends.life import alive
 from app.core.jobs.backends.redis import RedisStore
 from app.core.jobs.message import Message, id_of
-from app.core.jobs.port import current_queue
+from app.core.jobs.port import current_queue, enqueued
 from app.core.jobs.schedule import Schedule
 from app.core.jobs.task import TASKS
 from app.core.redis import RedisAwayError, link
@@ -264,6 +264,9 @@ class Process:
         await self._stack.enter_async_context(alive(RedisStore()))
 
     async def _run(self, message: Message) -> None:
+        # What beat has sent, as `id_of` names it: in its process nobody would hear of that.
+        if "@" in message.id and message.attempt == 1:
+            enqueued(message.task)
         limit = timedelta(seconds=self._settings.jobs_time_limit_seconds)
         await run_counted(message, current_queue(), limit)
 
