@@ -179,6 +179,12 @@ VALIDATORS = (
         ('"$overlays/$overlay/kustomization.yaml"', "$overlays/$overlay/kustomization.yaml"),
     ),
     Validator(
+        "shellcheck-roll-back",
+        ("shellcheck",),
+        ("deploy/kubernetes/roll-back.sh",),
+        ('undo "$deployment"', "undo $deployment"),
+    ),
+    Validator(
         "shellcheck-kubeconfig",
         ("shellcheck",),
         ("deploy/kubernetes/namespaces/kubeconfig.sh",),

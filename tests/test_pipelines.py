@@ -49,7 +49,7 @@ STEPS = {
     "returns on Render": r"deploy/render/deploy\.py --roll-back \"\$COMMIT\"",
     "pushes": r"--sbom true --provenance mode=max",
     "deploys on Kubernetes": r'deploy/kubernetes/deploy\.sh "\$\w+" "\$',
-    "returns on Kubernetes": r"kubectl rollout undo",
+    "returns on Kubernetes": r"deploy/kubernetes/roll-back\.sh",
 }
 """What a pipeline does, and how it is seen."""
 

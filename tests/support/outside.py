@@ -51,6 +51,7 @@ class _Handler(BaseHTTPRequestHandler):
         status, said = type(self).answer(Request(self.command, path, query, self.headers, body))
         content = b"" if said is None else json.dumps(said).encode()
         self.send_response(status)
+        self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
