@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from ipaddress import ip_network
 from typing import Any, cast
 
 import pytest
@@ -48,14 +49,25 @@ GRACE_SECONDS = 120
 PATIENT = {"db_pool_timeout": 30, "auth_refresh_grace_seconds": GRACE_SECONDS}
 """Settings for many callers at once, some of whom wait long for their turn."""
 
+_ADDRESSES = ip_network("198.51.100.0/24").hosts()  # for documentation: RFC 5737
+
+
+@pytest.fixture
+def own_address() -> str:
+    """The address of nobody else: what is counted for one stays where transactions are real."""
+    return str(next(_ADDRESSES))
+
 
 @pytest.fixture
 async def crowd(
-    app: FastAPI, own_databases: Addresses, settings: Settings, mailbox: Mailbox
+    app: FastAPI, own_databases: Addresses, settings: Settings, mailbox: Mailbox, own_address: str
 ) -> AsyncIterator[People]:
     """Users of a service of their own, whose transactions are real."""
     service = create_app(with_changes(settings, **own_databases, **PATIENT))
-    async with service.router.lifespan_context(service), caller_of(service, headers={}) as caller:
+    async with (
+        service.router.lifespan_context(service),
+        caller_of(service, own_address, headers={}) as caller,
+    ):
         yield People(caller, mailbox)
 
 
@@ -74,10 +86,14 @@ async def late(
     late_replicas: Addresses,
     settings: Settings,
     mailbox: Mailbox,
+    own_address: str,
 ) -> AsyncIterator[People]:
     """Users of a service with such replicas."""
     service = create_app(with_changes(settings, **own_databases, **late_replicas))
-    async with service.router.lifespan_context(service), caller_of(service, headers={}) as caller:
+    async with (
+        service.router.lifespan_context(service),
+        caller_of(service, own_address, headers={}) as caller,
+    ):
         yield People(caller, mailbox)
 
 
