@@ -40,8 +40,9 @@ OTHER_TEMPLATES = (
     "deploy/monitoring/",
     "deploy/kubernetes/components/monitoring/rules/",
     "deploy/kubernetes/components/worker-monitoring/rules/",
+    "deploy/kubernetes/roll-back.sh",
 )
-"""Where Prometheus, Grafana and Vector have templates of their own: {{ $labels.route }}."""
+"""Where Prometheus, Grafana, Vector and kubectl have their own templates: {{ $labels.route }}."""
 
 
 def questions_are_complete(template: Template) -> Iterator[str]:
