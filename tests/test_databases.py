@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.support.answers import Resolver
 from tests.support.render import Renderer
-from tests.support.runs import environment, mariadb_program, python
+from tests.support.runs import STOP_SECONDS, environment, mariadb_program, python
 from tests.support.template import Template
 
 TEMPLATE = Template()
@@ -342,7 +342,9 @@ def test_mariadb_starts_again_where_it_was_killed(users: Callable[[], User], pla
     server = one.server()
     [process] = servers_of(place)
     process.kill()
+    end = time.monotonic() + STOP_SECONDS
     while servers_of(place):
+        assert time.monotonic() < end
         time.sleep(0.01)
     other = users()
     again = other.server()
